@@ -1,0 +1,48 @@
+# The targets a user and CI run. `make demo` and `make test` each set everything up on a fresh machine.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types tests scale scale-peer tiny-pair bench clean
+
+demo: $(STAMP)  ## export the tiny pair, run it with MTP off and on in LiteRT-LM, inspect it
+	mkdir -p build
+	$(BIN)/edge-mtp export tests/data/tiny/target tests/data/tiny/drafter --output build/tiny.litertlm --overwrite
+	$(BIN)/edge-mtp inspect build/tiny.litertlm
+
+test: lint types tests  ## everything CI checks
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+tests: $(STAMP)
+	$(BIN)/pytest
+
+scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
+	$(BIN)/python -m tests.scale
+
+scale-peer: $(STAMP)  ## the stock exporter beside ours, on a shape both can hold
+	$(BIN)/python -m tests.scale.peer
+
+tiny-pair: $(STAMP)  ## train the tiny pair anew (about 40 minutes on 2 cores)
+	$(BIN)/python -m tests.tiny_pair.make
+
+bench: $(STAMP)  ## quantizer throughput by format
+	$(BIN)/python -m tests.convert.bench_quantize
+
+# torch first and by its exact pin: pip would otherwise take a CUDA build of several gigabytes.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("edge_mtp needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build $(VENV)
