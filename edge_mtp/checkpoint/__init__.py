@@ -1,0 +1,1 @@
+"""Reads checkpoint directories; never writes to them."""
