@@ -1,0 +1,1 @@
+"""From checkpoints to a bundle: plan, lower, quantize, splice, write, check."""

@@ -1,0 +1,59 @@
+"""Lowers a section's graph to a weightless `.tflite`: traced on `meta`, every weight a graph input.
+
+litert-torch's public converter does the lowering. Nothing here depends on the weights, so the file is cached
+under a key of everything that shapes it (`stages.lowering_key`), and another recipe skips the tracing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import litert_torch
+import litert_torch.generative.custom_ops.dynamic_update_slice
+import torch
+from litert_torch.backend.experimental import torch_tfl
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from edge_mtp.graphs.signatures import Section, Signature, build_section
+from edge_mtp.graphs.spec import GraphSpec
+
+REGISTERS_OPS = (litert_torch.generative.custom_ops.dynamic_update_slice, torch_tfl)
+"""Imported for the torch operators they register: `litert_torch::dynamic_update_slice` and `tfl::*`."""
+
+
+class _WeightsAsInputs(nn.Module):
+    """A signature's module as a function of its weights, so that tracing makes them graph inputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._module = [module]  # in a list, so that torch does not register its parameters here
+
+    def forward(self, weights: Mapping[str, Tensor], **inputs: Tensor) -> dict[str, Tensor]:
+        result: dict[str, Tensor] = functional_call(self._module[0], dict(weights), (inputs,))
+        return result
+
+
+def lower_to_file(spec: GraphSpec, path: Path) -> None:
+    """Writes the weightless `.tflite` of `spec` to `path`."""
+    with torch.no_grad():
+        _convert(build_section(spec)).export(str(path))
+
+
+def _convert(section: Section) -> "litert_torch.model.Model":
+    first, *rest = section.signatures
+    converter = litert_torch.signature(first.name, *_traceable(section, first))
+    for signature in rest:
+        converter = converter.signature(signature.name, *_traceable(section, signature))
+    return converter.convert()
+
+
+def _traceable(section: Section, signature: Signature) -> tuple[nn.Module, None, dict[str, object]]:
+    """(module, no positional samples, named samples on `meta`) of one signature."""
+    weights = {
+        f"core.{name}": torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        for name, tensor in section.core.state_dict().items()
+    }
+    inputs: dict[str, object] = {
+        name: torch.empty(shape, dtype=dtype, device="meta") for name, (shape, dtype) in signature.inputs.items()
+    }
+    return _WeightsAsInputs(signature.module).eval(), None, {"weights": weights, **inputs}

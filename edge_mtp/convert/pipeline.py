@@ -1,0 +1,294 @@
+"""`export` from two checkpoint directories to one bundle, stage by stage.
+
+prepare (read, check, plan; writes nothing) -> lower and quantize each section in worker processes -> splice
+-> write the bundle aside -> lint -> smoke run in the engine -> manifest and bundle get their names.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from threading import Thread
+from typing import Final, Protocol, TypeVar
+
+from edge_mtp import names
+from edge_mtp.bundle.metadata import TextFormat, build_llm_metadata, read_text_format
+from edge_mtp.bundle.tokenizer import BundleTokenizer, read_tokenizer
+from edge_mtp.bundle.writer import BundlePlan, WrittenBundle, write_bundle
+from edge_mtp.checkpoint.config import read_drafter_config, read_target_config
+from edge_mtp.checkpoint.digest import digest_files
+from edge_mtp.checkpoint.hub import ResolvedCheckpoint, resolve_checkpoint
+from edge_mtp.checkpoint.pairing import check_pair
+from edge_mtp.checkpoint.tensors import Checkpoint, open_checkpoint
+from edge_mtp.convert import worker
+from edge_mtp.convert.plan import ExportPlan, SectionPlan, graph_specs, make_plan
+from edge_mtp.convert.preflight import check_resources
+from edge_mtp.convert.quantize import QuantizedTensor
+from edge_mtp.convert.stages import Stages, WorkDir, open_work_dir, source_key
+from edge_mtp.errors import EdgeMtpError, ResourceError
+from edge_mtp.graphs.spec import checkpoint_of
+from edge_mtp.recipe import default_recipe, load_recipe
+
+T = TypeVar("T")
+
+WORKERS: Final = 2
+"""One process traces while the other quantizes; more would only raise the peak of memory."""
+
+
+class Reporter(Protocol):
+    """Hears how an export goes on; the command line draws it."""
+
+    def start(self, task: str, total: int | None) -> None:
+        """`task` begins; `total` bytes are to do, or None where that is not known."""
+
+    def advance(self, task: str, count: int) -> None:
+        """`count` more bytes of `task` are done."""
+
+    def finish(self, task: str, note: str = "") -> None:
+        """`task` is done; `note` says it was found finished, or the like."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What the user asked for. TARGET and DRAFTER are directories or hub ids."""
+
+    target: str
+    drafter: str
+    output: Path
+    recipe: Path | None = None
+    work_dir: Path | None = None
+    resume: bool = True
+    overwrite: bool = False
+
+    @property
+    def work(self) -> Path:
+        """The work directory; beside the output unless one was given."""
+        return self.work_dir or self.output.with_name(self.output.name + ".work")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that was read and checked; nothing has been written."""
+
+    request: ExportRequest
+    target: ResolvedCheckpoint
+    drafter: ResolvedCheckpoint
+    plan: ExportPlan
+    recipe_text: str
+    tokenizer: BundleTokenizer
+    text: TextFormat
+
+    @property
+    def sources(self) -> worker.Sources:
+        """Checkpoint directories by role."""
+        return worker.Sources({names.TARGET: self.target.directory, names.DRAFTER: self.drafter.directory})
+
+
+@dataclass(frozen=True)
+class Built:
+    """A bundle written aside, with what its manifest needs to know of its making."""
+
+    bundle: WrittenBundle
+    work: WorkDir
+    tensors: Mapping[str, Mapping[str, QuantizedTensor]]
+    source_digests: Mapping[str, Mapping[str, str]]
+
+
+def prepare(request: ExportRequest) -> Prepared:
+    """Reads and checks all inputs; every refusal that can come early comes here."""
+    check_output(request)
+    target, drafter = resolve_checkpoint(request.target), resolve_checkpoint(request.drafter)
+    target_config, drafter_config = read_target_config(target.directory), read_drafter_config(drafter.directory)
+    decoder = target_config.decoder
+    recipe_file = request.recipe or default_recipe(decoder.hidden_size, decoder.layers)
+    recipe = load_recipe(recipe_file)
+    pair = check_pair(target_config, drafter_config, target.directory, drafter.directory)
+    tokenizer = read_tokenizer(target.directory, decoder.vocab_size)
+    text = read_text_format(target.directory, tokenizer)
+    specs = graph_specs(pair, recipe)
+    with _pool(None, lambda task, count: None) as pool:
+        needs = _result(pool.submit(worker.describe, specs, drafter.directory))
+    plan = make_plan(pair, recipe, specs, needs)
+    _check_shapes(plan, target, drafter)
+    return Prepared(request, target, drafter, plan, recipe_file.read_text(encoding="utf-8"), tokenizer, text)
+
+
+def check_output(request: ExportRequest) -> None:
+    """Refuses an output that exists or cannot be written, before any work is done."""
+    output = request.output
+    if output.is_dir():
+        raise EdgeMtpError(f"--output {output} is a directory; give a file name such as {output / 'model.litertlm'}")
+    if output.suffix != ".litertlm":
+        raise EdgeMtpError(f"--output {output} must end in .litertlm; LiteRT-LM tells bundles by that")
+    if output.exists() and not request.overwrite:
+        raise EdgeMtpError(f"{output} exists; give another --output, or --overwrite to replace it")
+    if not output.parent.is_dir():
+        raise EdgeMtpError(f"the directory {output.parent} does not exist; make it, or give another --output")
+
+
+def open_sources(prepared: Prepared) -> dict[str, Checkpoint]:
+    """Both checkpoints by role, opened anew."""
+    return {role: open_checkpoint(path) for role, path in prepared.sources.directories.items()}
+
+
+def build(prepared: Prepared, reporter: Reporter) -> Built:
+    """Makes the bundle under a temporary name, taking up finished stages."""
+    request, plan = prepared.request, prepared.plan
+    with open_work_dir(request.work, resume=request.resume) as work:
+        check_resources(plan, request.work, request.output)
+        key = source_key(*open_sources(prepared).values())
+        stages = {section.name: work.stages(section, key) for section in plan.sections}
+        with ThreadPoolExecutor(1) as hasher:
+            digests = hasher.submit(_digest_sources, prepared, reporter)
+            _make_sections(prepared, work, stages, reporter)
+            tensors = {name: worker.load_tensors(stage.scales) for name, stage in stages.items()}
+            bundle = _write(prepared, stages, reporter)
+            return Built(bundle, work, tensors, digests.result())
+
+
+def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stages], reporter: Reporter) -> None:
+    """Runs every unfinished stage on the workers, each section's splice as soon as its parts are done."""
+    waiting = {s.name: s for s in prepared.plan.sections if not _is_spliced(stages[s.name])}
+    for section in prepared.plan.sections:
+        if section.name not in waiting:
+            reporter.finish(f"section {section.name}", "finished before")
+    with _pool(work.directory / "worker.log", reporter.advance) as pool:
+        running = _submit_parts(pool, prepared, waiting, stages, reporter)
+        parts_left = {name: sum(owner == name for owner, _ in running.values()) for name in waiting}
+        for name in [name for name, left in parts_left.items() if not left]:
+            running[pool.submit(worker.splice_section, waiting[name], stages[name])] = (name, "splice")
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                name, task = running.pop(future)
+                _result(future)
+                reporter.finish(f"{task} {name}")
+                parts_left[name] -= task != "splice"
+                if task != "splice" and not parts_left[name]:
+                    reporter.start(f"splice {name}", None)
+                    running[pool.submit(worker.splice_section, waiting[name], stages[name])] = (name, "splice")
+
+
+def _submit_parts(
+    pool: ProcessPoolExecutor,
+    prepared: Prepared,
+    waiting: Mapping[str, SectionPlan],
+    stages: Mapping[str, Stages],
+    reporter: Reporter,
+) -> "dict[Future[None], tuple[str, str]]":
+    """Unfinished lowering and quantizing, the longest first: the target's graph takes one worker to itself."""
+    running: dict[Future[None], tuple[str, str]] = {}
+    by_length = sorted(waiting.values(), key=lambda section: (section.name != names.TARGET, -section.bytes))
+    lowered = [s for s in by_length if not stages[s.name].lowered.exists()]
+    quantized = [s for s in by_length if not _is_quantized(stages[s.name])]
+    for section in lowered[:1]:
+        running[_lower(pool, section, stages, reporter)] = (section.name, "trace")
+    for section in sorted(quantized, key=lambda section: -section.bytes):
+        reporter.start(f"quantize {section.name}", _stored_bytes(section, prepared))
+        future = pool.submit(worker.quantize, section, prepared.sources, stages[section.name])
+        running[future] = (section.name, "quantize")
+    for section in lowered[1:]:
+        running[_lower(pool, section, stages, reporter)] = (section.name, "trace")
+    return running
+
+
+def _lower(
+    pool: ProcessPoolExecutor, section: SectionPlan, stages: Mapping[str, Stages], reporter: Reporter
+) -> "Future[None]":
+    reporter.start(f"trace {section.name}", None)
+    return pool.submit(worker.lower, section.spec, stages[section.name].lowered)
+
+
+def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter) -> WrittenBundle:
+    """The container, written beside the output."""
+    task = "write bundle"
+    plan = BundlePlan(
+        models={name: stage.spliced for name, stage in stages.items()},
+        tokenizer=prepared.tokenizer,
+        llm_metadata=build_llm_metadata(prepared.text, prepared.plan.lengths.context),
+        activation=prepared.plan.recipe.activation,
+        recipe_sha256=prepared.plan.recipe.sha256,
+    )
+    reporter.start(task, sum(stage.spliced.stat().st_size for stage in stages.values()))
+    written = write_bundle(plan, prepared.request.output, lambda count: reporter.advance(task, count))
+    reporter.finish(task)
+    return written
+
+
+def _digest_sources(prepared: Prepared, reporter: Reporter) -> dict[str, dict[str, str]]:
+    """sha256 of every checkpoint file, by role and file name."""
+    task = "hash checkpoints"
+    checkpoints = open_sources(prepared)
+    reporter.start(task, sum(path.stat().st_size for c in checkpoints.values() for path in c.files))
+    digests = {
+        role: digest_files(checkpoint.files, lambda count: reporter.advance(task, count))
+        for role, checkpoint in checkpoints.items()
+    }
+    reporter.finish(task)
+    return digests
+
+
+def _check_shapes(plan: ExportPlan, target: ResolvedCheckpoint, drafter: ResolvedCheckpoint) -> None:
+    """CheckpointError where a weight is missing or has another shape than config.json says."""
+    checkpoints = {names.TARGET: open_checkpoint(target.directory), names.DRAFTER: open_checkpoint(drafter.directory)}
+    for section in plan.sections:
+        checkpoint = checkpoints[checkpoint_of(section.name)]
+        for weight in section.weights:
+            checkpoint.expect(checkpoint.stored_name(weight.slot.name), weight.slot.shape)
+
+
+def _stored_bytes(section: SectionPlan, prepared: Prepared) -> int:
+    checkpoint = prepared.sources.of(section.name)
+    return sum(checkpoint.info(checkpoint.stored_name(w.slot.name)).bytes for w in section.weights)
+
+
+def _is_quantized(stage: Stages) -> bool:
+    return stage.codes.exists() and stage.scales.exists()
+
+
+def _is_spliced(stage: Stages) -> bool:
+    return stage.spliced.exists() and stage.scales.exists()
+
+
+@contextmanager
+def _pool(log: Path | None, hear: Callable[[str, int], None]) -> Iterator[ProcessPoolExecutor]:
+    """Spawned workers whose progress is passed to `hear`; they are killed when the block ends badly."""
+    context = get_context("spawn")
+    progress = context.SimpleQueue()
+    listener = Thread(target=_listen, args=(progress, hear), daemon=True)
+    listener.start()
+    pool = ProcessPoolExecutor(
+        WORKERS, mp_context=context, initializer=worker.start_worker, initargs=(log or Path("/dev/null"), progress)
+    )
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        progress.put(None)
+        listener.join()
+
+
+def _listen(progress: "SimpleQueue[worker.Message | None]", hear: Callable[[str, int], None]) -> None:
+    while (message := progress.get()) is not None:
+        section, count = message
+        hear(f"quantize {section}", count)
+
+
+def _result(future: "Future[T]") -> T:
+    """The future's result; a worker that was killed becomes a ResourceError."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise ResourceError(
+            "a worker process was killed, most likely because memory ran out; close other programs and run the "
+            "same command again: finished stages are kept"
+        ) from None

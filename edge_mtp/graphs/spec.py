@@ -1,0 +1,77 @@
+"""What decides a section's graph and what weights it needs, as plain values: importable without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edge_mtp import names
+from edge_mtp.checkpoint.config import DrafterConfig, TargetConfig
+
+Head = Literal["dense", "clustered"]
+Position = Literal["transformers", "runtime"]
+WeightKind = Literal["linear", "embedding", "rows", "vector"]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Every length of a bundle, in tokens.
+
+    `cache_rows` is longer than `context`: prefill and verify write whole chunks, and a chunk that began in
+    the last rows of the context would otherwise be clamped back over earlier rows.
+    """
+
+    context: int
+    prefill: tuple[int, ...]
+    draft_steps: int
+
+    @property
+    def verify(self) -> int:
+        """Rows of `verify`: the last token and K drafts."""
+        return self.draft_steps + 1
+
+    @property
+    def cache_rows(self) -> int:
+        """Rows of each KV cache: the context and the longest tail a chunk may write behind it."""
+        return self.context + max(min(self.prefill), self.verify)
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """Everything that decides a section's graph, and nothing that decides its weights.
+
+    `coded` gives the clustered head int8 rows, which a graph of float32 rows cannot take.
+    """
+
+    section: str
+    target: TargetConfig
+    drafter: DrafterConfig
+    lengths: Lengths
+    head: Head = "dense"
+    position: Position = "transformers"
+    coded: bool = False
+
+
+@dataclass(frozen=True)
+class WeightSlot:
+    """One weight a section needs.
+
+    `name` is the checkpoint's tensor name without its prefix: what recipes, reports and errors call it.
+    `kind` says how the graph reads it, which bounds the formats it may have: "linear" [out, in] feeds
+    FULLY_CONNECTED, "embedding" [vocab, width] feeds EMBEDDING_LOOKUP, "rows" [vocab, width] is gathered
+    as raw int8 codes (or float32), and "vector" (norms, scalars) stays float32.
+    `parameter` is its name in the section's torch module.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: WeightKind
+    parameter: str
+
+
+def checkpoint_of(section: str) -> str:
+    """Which checkpoint feeds `section`: names.TARGET or names.DRAFTER."""
+    return names.DRAFTER if section == names.DRAFTER else names.TARGET
+
+
+def section_names(target: TargetConfig) -> tuple[str, ...]:
+    """The sections a bundle of `target` has: a target without per-layer embeddings has no table of them."""
+    return tuple(s for s in names.SECTIONS if s != names.PER_LAYER_EMBEDDER or target.decoder.ple_width)

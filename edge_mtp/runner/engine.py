@@ -1,0 +1,101 @@
+"""Runs a bundle in the stock LiteRT-LM engine, in a child process, and reads what only its log tells."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_mtp.errors import EngineError
+
+NO_CACHE = ":nocache"
+"""The engine's own spelling for "write no weight cache beside the bundle"."""
+
+_SUCCESS_RATE = re.compile(r"Success rate:\s*([0-9.eE+-]+|nan)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to run: `speculative` drafts and verifies, `chat` applies the bundle's template to each prompt."""
+
+    speculative: bool
+    max_output_tokens: int = 64
+    max_num_tokens: int | None = None
+    threads: int = 2
+    backend: str = "cpu"
+    chat: bool = True
+    cache_dir: str = NO_CACHE
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class EngineReply:
+    """One prompt's greedy reply. One chunk is one step, or one draft-and-verify round."""
+
+    prompt: str
+    text: str
+    chunks: int
+    prefill_tokens: int
+    prefill_tokens_per_s: float
+    decode_tokens: int
+    decode_tokens_per_s: float
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """One engine life. `acceptance_rate` is accepted / drafted over all its prompts, None where not printed."""
+
+    replies: tuple[EngineReply, ...]
+    load_s: float
+    acceptance_rate: float | None
+    log: str
+
+
+def run_engine(bundle: Path, prompts: Sequence[str], options: EngineOptions) -> EngineRun:
+    """Runs `prompts` through LiteRT-LM one after another; EngineError with the log's tail where it fails."""
+    request = {
+        "bundle": str(bundle),
+        "prompts": list(prompts),
+        "speculative": options.speculative,
+        "max_output_tokens": options.max_output_tokens,
+        "max_num_tokens": options.max_num_tokens,
+        "threads": options.threads,
+        "backend": options.backend,
+        "chat": options.chat,
+        "cache_dir": options.cache_dir,
+    }
+    output, log = _run_child(json.dumps(request), bundle, options.timeout_s)
+    first, *replies = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return EngineRun(tuple(EngineReply(**reply) for reply in replies), first["load_s"], _acceptance(log), log)
+
+
+def _run_child(request: str, bundle: Path, timeout_s: float) -> tuple[str, str]:
+    command = [sys.executable, "-m", "edge_mtp.runner.engine_child"]
+    try:
+        child: Any = subprocess.run(
+            command, input=request, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(
+            f"LiteRT-LM did not finish {bundle.name} within {timeout_s:.0f} s; "
+            "try fewer prompts or tokens, or a machine that is less busy"
+        ) from None
+    if child.returncode != 0:
+        raise EngineError(
+            f"LiteRT-LM could not run {bundle.name} (exit status {child.returncode}). "
+            f"Its log ends:\n{_tail(child.stderr)}"
+        )
+    return child.stdout, child.stderr
+
+
+def _acceptance(log: str) -> float | None:
+    """The last success rate in the log; "nan" (nothing drafted) counts as none."""
+    found = _SUCCESS_RATE.findall(log)
+    return float(found[-1]) if found and found[-1].lower() != "nan" else None
+
+
+def _tail(log: str, lines: int = 12) -> str:
+    return "\n".join("  " + line for line in log.strip().splitlines()[-lines:])
