@@ -1,0 +1,1 @@
+"""The `.litertlm` container: writing, reading, describing and checking it."""
