@@ -131,9 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing; a checkpoint directory holds it beside its weights"
-        ) from None
+        raise CheckpointError(f"{path} is missing; a checkpoint directory holds it beside its weights") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); download it again") from None
     if not isinstance(value, dict):
@@ -147,9 +145,7 @@ def read_target_config(directory: Path) -> TargetConfig:
     config = read_json(path)
     model_type = config.get("model_type")
     if model_type == "gemma4_assistant":
-        raise CheckpointError(
-            f"{path} is a drafter (gemma4_assistant); give the target first, the drafter second"
-        )
+        raise CheckpointError(f"{path} is a drafter (gemma4_assistant); give the target first, the drafter second")
     if model_type not in ("gemma4", "gemma4_text"):
         raise CheckpointError(f"{path} has model_type {model_type!r}; {SUPPORTED}")
     text = config.get("text_config", config)
@@ -175,8 +171,10 @@ def read_drafter_config(directory: Path) -> DrafterConfig:
         )
     if model_type != "gemma4_assistant":
         raise CheckpointError(f"{path} has model_type {model_type!r}; {SUPPORTED}")
-    text = config.get("text_config") or {}
+    text = dict(config.get("text_config") or {})
     _refuse_unsupported(path, text)
+    if not text.get("num_kv_shared_layers"):  # transformers reads 0 as "all of them" here
+        text["num_kv_shared_layers"] = text.get("num_hidden_layers")
     decoder = _read_decoder(path, text)
     ordered = bool(config.get("use_ordered_embeddings", False))
     return DrafterConfig(
@@ -241,15 +239,11 @@ def _layer_kinds(path: Path, text: Mapping[str, Any], layers: int) -> tuple[Laye
         raise CheckpointError(f"{path}: layer_types must list {layers} layers, found {names!r}")
     unknown = sorted(set(names) - set(LayerKind))
     if unknown:
-        raise CheckpointError(
-            f"{path}: layer_types has {unknown}, expected only {[str(k) for k in LayerKind]}"
-        )
+        raise CheckpointError(f"{path}: layer_types has {unknown}, expected only {[str(k) for k in LayerKind]}")
     return tuple(LayerKind(name) for name in names)
 
 
-def _read_attention(
-    path: Path, text: Mapping[str, Any], kinds: tuple[LayerKind, ...], kind: LayerKind
-) -> Attention:
+def _read_attention(path: Path, text: Mapping[str, Any], kinds: tuple[LayerKind, ...], kind: LayerKind) -> Attention:
     """Sizes of the layers of `kind`: the plain keys, then `global_*`, then `per_layer_config` on top."""
     head_dim = _integer(path, text, "head_dim")
     kv_heads = _integer(path, text, "num_key_value_heads")
@@ -279,9 +273,7 @@ def _read_rope(path: Path, text: Mapping[str, Any], kind: LayerKind) -> Rope:
         raise CheckpointError(f"{path}: rope_parameters has no rope_theta for {kind}")
     rope_type = rope.get("rope_type", "default")
     if rope_type not in ("default", "proportional") or float(rope.get("factor", 1.0)) != 1.0:
-        raise CheckpointError(
-            f"{path}: rope {rope} of {kind} is not supported, expected default or proportional"
-        )
+        raise CheckpointError(f"{path}: rope {rope} of {kind} is not supported, expected default or proportional")
     fraction = float(rope.get("partial_rotary_factor", 1.0)) if rope_type == "proportional" else 1.0
     return Rope(float(rope["rope_theta"]), fraction)
 

@@ -122,9 +122,7 @@ def _weights_table(inspection: Inspection, show_all: bool) -> Table:
             )
         if len(shown) < len(groups):
             rest = sum(group.data_bytes + group.scale_bytes for group in groups[len(shown) :])
-            table.add_row(
-                section, f"… {len(groups) - len(shown)} smaller groups (--all)", "", "", "", _size(rest)
-            )
+            table.add_row(section, f"… {len(groups) - len(shown)} smaller groups (--all)", "", "", "", _size(rest))
     return table
 
 

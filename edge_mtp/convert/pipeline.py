@@ -15,8 +15,16 @@ from pathlib import Path
 from threading import Thread
 from typing import Final, Protocol, TypeVar
 
+from litert_lm_builder.runtime.proto.executor_metadata_pb2 import ExecutorMetadata
+
 from edge_mtp import names
-from edge_mtp.bundle.metadata import TextFormat, build_llm_metadata, read_text_format
+from edge_mtp.bundle.metadata import (
+    KvCache,
+    TextFormat,
+    build_executor_metadata,
+    build_llm_metadata,
+    read_text_format,
+)
 from edge_mtp.bundle.tokenizer import BundleTokenizer, read_tokenizer
 from edge_mtp.bundle.writer import BundlePlan, WrittenBundle, write_bundle
 from edge_mtp.checkpoint.config import read_drafter_config, read_target_config
@@ -210,6 +218,7 @@ def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter)
         models={name: stage.spliced for name, stage in stages.items()},
         tokenizer=prepared.tokenizer,
         llm_metadata=build_llm_metadata(prepared.text, prepared.plan.lengths.context),
+        executor_metadata=_executor_metadata(prepared.plan),
         activation=prepared.plan.recipe.activation,
         recipe_sha256=prepared.plan.recipe.sha256,
     )
@@ -217,6 +226,12 @@ def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter)
     written = write_bundle(plan, prepared.request.output, lambda count: reporter.advance(task, count))
     reporter.finish(task)
     return written
+
+
+def _executor_metadata(plan: ExportPlan) -> ExecutorMetadata:
+    decoder = plan.pair.target.decoder
+    caches = [KvCache(layer, plan.lengths.cache_rows) for layer in range(decoder.owning_layers)]
+    return build_executor_metadata(caches, decoder.sliding_window)
 
 
 def _digest_sources(prepared: Prepared, reporter: Reporter) -> dict[str, dict[str, str]]:

@@ -99,6 +99,12 @@ def lengths_of(recipe: Recipe) -> Lengths:
 
 def graph_specs(pair: Pair, recipe: Recipe) -> tuple[GraphSpec, ...]:
     """One spec per section; whether the clustered head is coded is settled by `make_plan`."""
+    limit = pair.target.decoder.max_positions
+    if recipe.context_tokens > limit:
+        raise RecipeError(
+            f'recipe "{recipe.name}" promises {recipe.context_tokens} tokens of context, but the checkpoint was made '
+            f"for {limit} (max_position_embeddings); set context_tokens = {limit} or less"
+        )
     if recipe.drafter_head == "clustered" and not pair.drafter.ordered_embeddings:
         raise RecipeError(
             f'recipe "{recipe.name}" asks for the clustered head, but this drafter has none '
