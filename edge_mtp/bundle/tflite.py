@@ -28,7 +28,9 @@ def summarize(data: memoryview, what: str = "the model") -> ModelSummary:
 
 
 def _summarize(model: Any, size: int) -> ModelSummary:
-    subgraphs = [model.Subgraphs(i) for i in _indices(model.SubgraphsLength())]
+    subgraphs = list(_all(model.Subgraphs, model.SubgraphsLength()))
+    if not subgraphs:
+        raise ValueError("it has no graphs")
     externals = {one.Id(): one for one in _all(model.ExternalBuffers, model.ExternalBuffersLength())}
     buffers = [_buffer_bytes(one, size) for one in _all(model.Buffers, model.BuffersLength())]
     ops, composites, customs = _count_ops(model, subgraphs)

@@ -19,7 +19,7 @@ EXTERNAL_ALIGNMENT: Final = 64
 INLINE_ALIGNMENT: Final = 16  # `force_align` of Buffer.data in the schema; the object API forgets it
 FILE_IDENTIFIER: Final = b"TFL3"
 UNPLACED: Final = 1  # stands for an offset until the flatbuffer's length is known; 0 would not be stored
-COPY_BYTES: Final = 4 << 20
+COPY_BYTES: Final = 1 << 20
 _BUFFER_OFFSET_FIELD: Final = 6  # place of Buffer.offset in its vtable
 
 Payload = StoredBytes | bytes

@@ -19,7 +19,7 @@ Stored = npt.NDArray[Any]
 
 SMALLEST_PEAK: Final = np.float32(1e-9)  # an all-zero row still gets a scale
 SMALLEST_NORMAL_HALF: Final = 2.0**-14  # finer float16 scales lose digits: codes may pass the range
-LARGEST_HALF: Final = 65504.0
+LARGEST_SCALE: Final = 65280.0  # the largest bfloat16 that float16 holds
 # Adding this to a float32 rounds it to an integer, half to even, that its low bits then hold.
 _ROUNDER: Final = np.float32(1.5 * 2**23)
 _FEW_COLUMNS: Final = (32, 64)

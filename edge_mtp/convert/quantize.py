@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_mtp.convert.minmax import (
-    LARGEST_HALF,
+    LARGEST_SCALE,
     Floats,
     Scratch,
     Stored,
@@ -163,10 +163,10 @@ def _refuse(weight: WeightRows, start: int, peaks: Floats, weight_format: Weight
             f"{weight.origin}: row {bad_row} holds NaN or infinity, weights must be finite; "
             "download the checkpoint again, or use one that training left whole"
         )
-    if weight_format.block and peaks.max() > LARGEST_HALF * largest_code(weight_format):
+    if weight_format.block and peaks.max() > LARGEST_SCALE * largest_code(weight_format):
         raise CheckpointError(
-            f"{weight.origin}: magnitude {peaks.max():g} needs a scale beyond float16's {LARGEST_HALF:g}, "
-            f"which {weight_format.label} stores; give this weight a format without blocks"
+            f"{weight.origin}: magnitude {peaks.max():g} needs a scale beyond {LARGEST_SCALE:g}, the most "
+            f"that {weight_format.label} stores in float16; give this weight a format without blocks"
         )
 
 
