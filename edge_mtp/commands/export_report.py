@@ -9,6 +9,7 @@ from edge_mtp.convert.finish import ExportResult
 from edge_mtp.convert.pipeline import Prepared
 from edge_mtp.convert.plan import SectionPlan, bits_per_weight
 from edge_mtp.convert.preflight import available_memory_bytes, needed_disk_bytes, needed_memory_bytes
+from edge_mtp.convert.smoke import SmokeResult
 
 
 def print_plan(console: Console, prepared: Prepared) -> None:
@@ -62,7 +63,8 @@ def print_result(console: Console, result: ExportResult) -> None:
     if smoke.acceptance_rate is not None:
         console.print(
             f"smoke run    draft acceptance rate {smoke.acceptance_rate:.3f} (accepted ÷ drafted); "
-            f"{smoke.prompts - smoke.differing} of {smoke.prompts} texts equal with MTP off and on; "
+            f"{smoke.prompts - smoke.differing} of {smoke.prompts} texts equal with MTP off and on"
+            f"{_parting(smoke)}; "
             f"decode {smoke.decode_tokens_per_s_off:.1f} → {smoke.decode_tokens_per_s_on:.1f} tok/s",
             highlight=False,
         )
@@ -71,6 +73,11 @@ def print_result(console: Console, result: ExportResult) -> None:
     else:
         console.print(f"FAILED       {result.fault}", style="red", highlight=False)
         console.print(f"kept as      {result.bundle}", highlight=False)
+
+
+def _parting(smoke: SmokeResult) -> str:
+    """Where the first pair of texts parts, if one does."""
+    return f", the first parts after {smoke.first_difference} tokens" if smoke.first_difference is not None else ""
 
 
 def _formats(section: SectionPlan) -> str:

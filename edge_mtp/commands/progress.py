@@ -19,7 +19,7 @@ LINE_EVERY_S = 10.0
 
 
 class RichReporter:
-    """`convert.pipeline.Reporter` over rich: bars with rates and time left, one line a finished task."""
+    """`convert.schedule.Reporter` over rich: bars with rates and time left, one line a finished task."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -52,7 +52,6 @@ class RichReporter:
         """Shows a bar for `task`; `total` is in bytes, None where unknown."""
         with self._lock:
             self._tasks[task] = self._bars.add_task(task, total=total)
-            self._started_s[task] = self._spoke_s[task] = time.monotonic()
             self._done[task], self._totals[task] = 0, total
 
     def advance(self, task: str, count: int) -> None:
@@ -61,20 +60,21 @@ class RichReporter:
             if task not in self._tasks:
                 return
             self._bars.advance(self._tasks[task], count)
-            self._done[task] += count
             now = time.monotonic()
+            self._started_s.setdefault(task, now)
+            self._spoke_s.setdefault(task, now)
+            self._done[task] += count
             if not self._console.is_terminal and now - self._spoke_s[task] > LINE_EVERY_S:
                 self._spoke_s[task] = now
                 self._console.print(self._line(task, now))
 
-    def finish(self, task: str, note: str = "") -> None:
-        """Takes the bar away and leaves a line with the time it took."""
+    def finish(self, task: str, seconds: float | None = None) -> None:
+        """Takes the bar away and leaves a line with the seconds it took."""
         with self._lock:
             if task in self._tasks:
                 self._bars.remove_task(self._tasks.pop(task))
-            started = self._started_s.get(task)
-            took = f"{time.monotonic() - started:6.1f} s" if started is not None else ""
-            self._console.print(f"  {task:<32}{took or note}", highlight=False)
+            took = "finished before" if seconds is None else f"{seconds:6.1f} s"
+            self._console.print(f"  {task:<32}{took}", highlight=False)
 
     def _line(self, task: str, now: float) -> str:
         done, total = self._done[task], self._totals[task]

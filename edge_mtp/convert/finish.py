@@ -1,5 +1,6 @@
 """The end of an export: lint, smoke run, manifest, and only then the bundle's own name."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,8 +12,9 @@ from edge_mtp.bundle import manifest
 from edge_mtp.bundle.findings import Finding, Severity
 from edge_mtp.bundle.inspection import Inspection, inspect_bundle
 from edge_mtp.checkpoint.hub import ResolvedCheckpoint
-from edge_mtp.convert.pipeline import Built, Prepared, Reporter, open_sources
+from edge_mtp.convert.pipeline import Built, Prepared, open_sources
 from edge_mtp.convert.preflight import check_resources
+from edge_mtp.convert.schedule import Reporter
 from edge_mtp.convert.smoke import SmokeResult, smoke_run
 from edge_mtp.convert.stages import written_whole
 
@@ -47,8 +49,9 @@ def finish(prepared: Prepared, built: Built, reporter: Reporter) -> ExportResult
     task = "smoke run in LiteRT-LM"
     inspection = inspect_bundle(built.bundle.path)
     reporter.start(task, None)
-    smoke = smoke_run(built.bundle.path, prepared.plan.lengths.context)
-    reporter.finish(task)
+    started = time.monotonic()
+    smoke = smoke_run(built.bundle.path, prepared.plan.lengths.context, built.work.directory)
+    reporter.finish(task, time.monotonic() - started)
     held = _lint_fault(inspection.findings) is None and smoke.passed
     output = prepared.request.output
     final = output if held else output.with_name(f"{output.stem}.failed{output.suffix}")

@@ -1,11 +1,11 @@
-"""Reads a `.tflite` into objects and writes it back with large buffers behind the flatbuffer.
+"""Reads `.tflite` files into objects and writes it back with large buffers behind the flatbuffer.
 
 A buffer behind the flatbuffer is addressed by 64-bit offset and size from the start of the model, so
 a model may exceed 2 GB, and the runtime maps it without copying.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -59,6 +59,35 @@ def read_model(data: bytes) -> Any:
     if data[4:8] != FILE_IDENTIFIER:
         raise BundleError(f"found {data[4:8]!r} where a .tflite file has {FILE_IDENTIFIER!r}; lower the graph again")
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+
+
+def read_models(files: Sequence[bytes]) -> Any:
+    """Several `.tflite` files -> one object tree with the subgraphs and signatures of all, in their order."""
+    first, *rest = (read_model(data) for data in files)
+    for model in rest:
+        _append_model(first, model)
+    return first
+
+
+def _append_model(into: Any, model: Any) -> None:
+    """Moves subgraphs and signatures of `model` into `into`, renumbering what they refer to.
+
+    Buffer 0 is the empty one in every file; file-wide metadata stay those of `into`.
+    """
+    codes, buffers, graphs = len(into.operatorCodes), len(into.buffers), len(into.subgraphs)
+    into.operatorCodes.extend(model.operatorCodes)
+    into.buffers.extend(model.buffers[1:])
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            tensor.buffer += buffers - 1 if tensor.buffer else 0
+        for operator in subgraph.operators:
+            operator.opcodeIndex += codes
+            if isinstance(operator.builtinOptions2, schema.StableHLOCompositeOptionsT):
+                operator.builtinOptions2.decompositionSubgraphIndex += graphs
+    for signature in model.signatureDefs:
+        signature.subgraphIndex += graphs
+    into.subgraphs.extend(model.subgraphs)
+    into.signatureDefs.extend(model.signatureDefs)
 
 
 def add_external_buffer(model: Any, size: int) -> int:

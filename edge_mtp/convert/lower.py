@@ -1,4 +1,4 @@
-"""Lowers a section's graph to a weightless `.tflite`: traced on `meta`, every weight a graph input.
+"""Lowers one signature to a weightless `.tflite`: traced on `meta`, every weight a graph input.
 
 litert-torch's public converter does the lowering. Nothing here depends on the weights, so the file is cached
 under a key of everything that shapes it (`stages.lowering_key`), and another recipe skips the tracing.
@@ -33,18 +33,12 @@ class _WeightsAsInputs(nn.Module):
         return result
 
 
-def lower_to_file(spec: GraphSpec, path: Path) -> None:
-    """Writes the weightless `.tflite` of `spec` to `path`."""
+def lower_to_file(spec: GraphSpec, signature: str, path: Path) -> None:
+    """Writes the weightless `.tflite` of one signature of `spec` to `path`."""
+    section = build_section(spec)
+    wanted = next(found for found in section.signatures if found.name == signature)
     with torch.no_grad():
-        _convert(build_section(spec)).export(str(path))
-
-
-def _convert(section: Section) -> "litert_torch.model.Model":
-    first, *rest = section.signatures
-    converter = litert_torch.signature(first.name, *_traceable(section, first))
-    for signature in rest:
-        converter = converter.signature(signature.name, *_traceable(section, signature))
-    return converter.convert()
+        litert_torch.signature(signature, *_traceable(section, wanted)).convert().export(str(path))
 
 
 def _traceable(section: Section, signature: Signature) -> tuple[nn.Module, None, dict[str, object]]:

@@ -4,16 +4,12 @@ prepare (read, check, plan; writes nothing) -> lower and quantize each section i
 -> write the bundle aside -> lint -> smoke run in the engine -> manifest and bundle get their names.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from threading import Thread
-from typing import Final, Protocol, TypeVar
 
 from litert_lm_builder.runtime.proto.executor_metadata_pb2 import ExecutorMetadata
 
@@ -36,28 +32,11 @@ from edge_mtp.convert import worker
 from edge_mtp.convert.plan import ExportPlan, SectionPlan, graph_specs, make_plan
 from edge_mtp.convert.preflight import check_resources
 from edge_mtp.convert.quantize import QuantizedTensor
+from edge_mtp.convert.schedule import Job, Reporter, result_of, run_jobs, worker_pool
 from edge_mtp.convert.stages import Stages, WorkDir, open_work_dir, source_key
-from edge_mtp.errors import EdgeMtpError, ResourceError
+from edge_mtp.errors import EdgeMtpError
 from edge_mtp.graphs.spec import checkpoint_of
 from edge_mtp.recipe import default_recipe, load_recipe
-
-T = TypeVar("T")
-
-WORKERS: Final = 2
-"""One process traces while the other quantizes; more would only raise the peak of memory."""
-
-
-class Reporter(Protocol):
-    """Hears how an export goes on; the command line draws it."""
-
-    def start(self, task: str, total: int | None) -> None:
-        """`task` begins; `total` bytes are to do, or None where that is not known."""
-
-    def advance(self, task: str, count: int) -> None:
-        """`count` more bytes of `task` are done."""
-
-    def finish(self, task: str, note: str = "") -> None:
-        """`task` is done; `note` says it was found finished, or the like."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +97,8 @@ def prepare(request: ExportRequest) -> Prepared:
     tokenizer = read_tokenizer(target.directory, decoder.vocab_size)
     text = read_text_format(target.directory, tokenizer)
     specs = graph_specs(pair, recipe)
-    with _pool(None, lambda task, count: None) as pool:
-        needs = _result(pool.submit(worker.describe, specs, drafter.directory))
+    with worker_pool(Path(os.devnull), lambda task, count: None) as pool:
+        needs = result_of(pool.submit(worker.describe, specs, drafter.directory))
     plan = make_plan(pair, recipe, specs, needs)
     _check_shapes(plan, target, drafter)
     return Prepared(request, target, drafter, plan, recipe_file.read_text(encoding="utf-8"), tokenizer, text)
@@ -160,55 +139,37 @@ def build(prepared: Prepared, reporter: Reporter) -> Built:
 
 def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stages], reporter: Reporter) -> None:
     """Runs every unfinished stage on the workers, each section's splice as soon as its parts are done."""
-    waiting = {s.name: s for s in prepared.plan.sections if not _is_spliced(stages[s.name])}
+    waiting = [section for section in prepared.plan.sections if not _is_spliced(stages[section.name])]
     for section in prepared.plan.sections:
-        if section.name not in waiting:
-            reporter.finish(f"section {section.name}", "finished before")
-    with _pool(work.directory / "worker.log", reporter.advance) as pool:
-        running = _submit_parts(pool, prepared, waiting, stages, reporter)
-        parts_left = {name: sum(owner == name for owner, _ in running.values()) for name in waiting}
-        for name in [name for name, left in parts_left.items() if not left]:
-            running[pool.submit(worker.splice_section, waiting[name], stages[name])] = (name, "splice")
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                name, task = running.pop(future)
-                _result(future)
-                reporter.finish(f"{task} {name}")
-                parts_left[name] -= task != "splice"
-                if task != "splice" and not parts_left[name]:
-                    reporter.start(f"splice {name}", None)
-                    running[pool.submit(worker.splice_section, waiting[name], stages[name])] = (name, "splice")
+        if section not in waiting:
+            reporter.finish(f"section {section.name}")
+    parts = [job for section in waiting for job in _parts(section, prepared, stages[section.name])]
+    joins = {
+        section.name: Job(
+            f"splice {section.name}", section.name, worker.splice_section, (section, stages[section.name])
+        )
+        for section in waiting
+    }
+    with worker_pool(work.directory / "worker.log", reporter.advance) as pool:
+        run_jobs(pool, sorted(parts, key=_urgency), joins, reporter)
 
 
-def _submit_parts(
-    pool: ProcessPoolExecutor,
-    prepared: Prepared,
-    waiting: Mapping[str, SectionPlan],
-    stages: Mapping[str, Stages],
-    reporter: Reporter,
-) -> "dict[Future[None], tuple[str, str]]":
-    """Unfinished lowering and quantizing, the longest first: the target's graph takes one worker to itself."""
-    running: dict[Future[None], tuple[str, str]] = {}
-    by_length = sorted(waiting.values(), key=lambda section: (section.name != names.TARGET, -section.bytes))
-    lowered = [s for s in by_length if not stages[s.name].lowered.exists()]
-    quantized = [s for s in by_length if not _is_quantized(stages[s.name])]
-    for section in lowered[:1]:
-        running[_lower(pool, section, stages, reporter)] = (section.name, "trace")
-    for section in sorted(quantized, key=lambda section: -section.bytes):
-        reporter.start(f"quantize {section.name}", _stored_bytes(section, prepared))
-        future = pool.submit(worker.quantize, section, prepared.sources, stages[section.name])
-        running[future] = (section.name, "quantize")
-    for section in lowered[1:]:
-        running[_lower(pool, section, stages, reporter)] = (section.name, "trace")
-    return running
+def _parts(section: SectionPlan, prepared: Prepared, stage: Stages) -> Iterator[Job]:
+    """Unfinished tracing and quantizing of a section."""
+    for signature, path in stage.lowered.items():
+        if not path.exists():
+            task = f"trace {section.name} {signature}"
+            yield Job(task, section.name, worker.lower, (section.spec, signature, path))
+    if not _is_quantized(stage):
+        task = worker.quantize_task(section.name)
+        total = _stored_bytes(section, prepared)
+        yield Job(task, section.name, worker.quantize, (section, prepared.sources, stage), total)
 
 
-def _lower(
-    pool: ProcessPoolExecutor, section: SectionPlan, stages: Mapping[str, Stages], reporter: Reporter
-) -> "Future[None]":
-    reporter.start(f"trace {section.name}", None)
-    return pool.submit(worker.lower, section.spec, stages[section.name].lowered)
+def _urgency(job: Job) -> int:
+    """Longest jobs first, so that both workers end together: whole-model graphs, then weights, then the rest."""
+    whole_model = job.task.endswith((f" {names.DECODE}", f" {names.VERIFY}"))
+    return 0 if whole_model else 1 if job.total else 2
 
 
 def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter) -> WrittenBundle:
@@ -223,8 +184,9 @@ def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter)
         recipe_sha256=prepared.plan.recipe.sha256,
     )
     reporter.start(task, sum(stage.spliced.stat().st_size for stage in stages.values()))
+    started = time.monotonic()
     written = write_bundle(plan, prepared.request.output, lambda count: reporter.advance(task, count))
-    reporter.finish(task)
+    reporter.finish(task, time.monotonic() - started)
     return written
 
 
@@ -239,11 +201,12 @@ def _digest_sources(prepared: Prepared, reporter: Reporter) -> dict[str, dict[st
     task = "hash checkpoints"
     checkpoints = open_sources(prepared)
     reporter.start(task, sum(path.stat().st_size for c in checkpoints.values() for path in c.files))
+    started = time.monotonic()
     digests = {
         role: digest_files(checkpoint.files, lambda count: reporter.advance(task, count))
         for role, checkpoint in checkpoints.items()
     }
-    reporter.finish(task)
+    reporter.finish(task, time.monotonic() - started)
     return digests
 
 
@@ -267,43 +230,3 @@ def _is_quantized(stage: Stages) -> bool:
 
 def _is_spliced(stage: Stages) -> bool:
     return stage.spliced.exists() and stage.scales.exists()
-
-
-@contextmanager
-def _pool(log: Path | None, hear: Callable[[str, int], None]) -> Iterator[ProcessPoolExecutor]:
-    """Spawned workers whose progress is passed to `hear`; they are killed when the block ends badly."""
-    context = get_context("spawn")
-    progress = context.SimpleQueue()
-    listener = Thread(target=_listen, args=(progress, hear), daemon=True)
-    listener.start()
-    pool = ProcessPoolExecutor(
-        WORKERS, mp_context=context, initializer=worker.start_worker, initargs=(log or Path("/dev/null"), progress)
-    )
-    try:
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    finally:
-        progress.put(None)
-        listener.join()
-
-
-def _listen(progress: "SimpleQueue[worker.Message | None]", hear: Callable[[str, int], None]) -> None:
-    while (message := progress.get()) is not None:
-        section, count = message
-        hear(f"quantize {section}", count)
-
-
-def _result(future: "Future[T]") -> T:
-    """The future's result; a worker that was killed becomes a ResourceError."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise ResourceError(
-            "a worker process was killed, most likely because memory ran out; close other programs and run the "
-            "same command again: finished stages are kept"
-        ) from None

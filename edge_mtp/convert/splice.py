@@ -1,4 +1,4 @@
-"""Turns the weight inputs of a lowered, weightless `.tflite` into constants.
+"""Turns the weight inputs of lowered, weightless `.tflite` files into constants of one file.
 
 Every signature's subgraph keeps its own tensor for a weight, but all of them point at one buffer
 behind the flatbuffer. Weights that a signature does not read leave it without a trace.
@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edge_mtp.convert.constants import Constant
-from edge_mtp.convert.flatbuffer import Payload, SharedTable, add_external_buffer, read_model, write_model
+from edge_mtp.convert.flatbuffer import Payload, SharedTable, add_external_buffer, read_models, write_model
 from edge_mtp.errors import BundleError
 
 _TYPES: Final = {
@@ -68,15 +68,18 @@ class _Placed:
 
 
 def splice(
-    lowered: bytes, bindings: Mapping[str, Mapping[str, str]], constants: Mapping[str, Constant], path: Path
+    lowered: Sequence[bytes],
+    bindings: Mapping[str, Mapping[str, str]],
+    constants: Mapping[str, Constant],
+    path: Path,
 ) -> int:
-    """Writes `lowered` with its weight inputs made constants to `path`; returns the file's bytes.
+    """Writes the signatures of all `lowered` files, weight inputs made constants, to `path`; returns its bytes.
 
     `bindings` maps signature -> signature input -> weight name, `constants` weight name -> constant.
     The data lie in the order of `constants`; constants that no signature reads are not written. The
     same arguments give the same bytes.
     """
-    model = read_model(lowered)
+    model = read_models(lowered)
     _check_signatures(model, bindings)
     graphs = [
         _bind(model, signature, bindings.get(signature.signatureKey.decode(), {}), constants)
@@ -191,7 +194,7 @@ def _row_quantization(constant: Constant) -> Any:
 
 def _make_constant(graph: _BoundGraph, index: int, constant: Constant, placed: _Placed) -> None:
     tensor = graph.subgraph.tensors[index]
-    tensor.buffer, tensor.type = placed.data, _TYPES[constant.dtype]
+    tensor.name, tensor.buffer, tensor.type = constant.name.encode(), placed.data, _TYPES[constant.dtype]
     tensor.quantization = placed.row_quantization
     if placed.block_scales is not None:
         tensor.quantization = _block_quantization(graph.subgraph, tensor, constant.block, placed.block_scales)

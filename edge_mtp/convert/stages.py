@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,7 +22,7 @@ import edge_mtp.graphs
 from edge_mtp.checkpoint.tensors import Checkpoint
 from edge_mtp.convert.plan import SectionPlan
 from edge_mtp.errors import EdgeMtpError, ResourceError
-from edge_mtp.graphs.spec import GraphSpec
+from edge_mtp.graphs.spec import GraphSpec, signature_names
 
 PART: Final = ".part"
 CACHE_VARIABLE: Final = "EDGE_MTP_CACHE"
@@ -33,7 +33,8 @@ LOWERING_TOOLS: Final = ("torch", "litert-torch", "litert-converter", "ai-edge-l
 class Stages:
     """File names of one section's stages."""
 
-    lowered: Path
+    lowered: Mapping[str, Path]
+    """By signature."""
     codes: Path
     scales: Path
     spliced: Path
@@ -49,10 +50,11 @@ class WorkDir:
     def stages(self, section: SectionPlan, source: str) -> Stages:
         """Names for `section`, its weights from files with key `source` (see `source_key`)."""
         lowering = lowering_key(section.spec)
+        signatures = signature_names(section.spec)
         weights = _digest("weights", source, _described(section), _sources("quantize.py", "packing.py"))
         spliced = _digest("section", lowering, weights, _sources("splice.py", "flatbuffer.py", "constants.py"))
         return Stages(
-            lowered=self.graphs / f"{section.name}-{lowering}.tflite",
+            lowered={name: self.graphs / f"{section.name}-{lowering}-{name}.tflite" for name in signatures},
             codes=self.directory / f"{section.name}-{weights}.codes",
             scales=self.directory / f"{section.name}-{weights}.npz",
             spliced=self.directory / f"{section.name}-{spliced}.tflite",

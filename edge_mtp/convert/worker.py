@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
@@ -27,6 +28,9 @@ from edge_mtp.convert.stages import Stages, written_whole
 from edge_mtp.graphs.spec import GraphSpec, checkpoint_of
 from edge_mtp.recipe import WeightFormat
 
+WEIGHT_PREFIX = "weights_core."
+"""How litert-torch spells the signature input of parameter X of `core`: this, then X."""
+
 Message = tuple[str, int]
 """(task, amount done since the last message)."""
 
@@ -42,11 +46,11 @@ class Sources:
         return open_checkpoint(self.directories[checkpoint_of(section)])
 
 
-_progress: "list[SimpleQueue[Message]]" = []
+_progress: "list[SimpleQueue[Message | None]]" = []
 """The queue to the parent; a worker gets it when it starts, since tasks cannot carry it."""
 
 
-def start_worker(log: Path, progress: "SimpleQueue[Message]") -> None:
+def start_worker(log: Path, progress: "SimpleQueue[Message | None]") -> None:
     """Initializer: sends the process's own output to `log` and ties its life to its parent's."""
     _progress.append(progress)
     with log.open("ab") as file:
@@ -62,6 +66,18 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
+def timed(call: Callable[..., None], *arguments: Any) -> float:
+    """Calls a task; the seconds it took."""
+    started = time.monotonic()
+    call(*arguments)
+    return time.monotonic() - started
+
+
+def quantize_task(section: str) -> str:
+    """What the quantizing of `section` is called in progress messages."""
+    return f"quantize {section}"
+
+
 def describe(specs: Sequence[GraphSpec], drafter: Path) -> dict[str, SectionNeeds]:
     """What each section needs, read off its graph on `meta`."""
     from edge_mtp.graphs.signatures import build_section
@@ -75,28 +91,28 @@ def describe(specs: Sequence[GraphSpec], drafter: Path) -> dict[str, SectionNeed
     }
 
 
-def lower(spec: GraphSpec, path: Path) -> None:
-    """The weightless graph of `spec`."""
+def lower(spec: GraphSpec, signature: str, path: Path) -> None:
+    """The weightless graph of one signature of `spec`."""
     import torch
 
     from edge_mtp.convert.lower import lower_to_file
 
     torch.set_num_threads(1)
     with written_whole(path) as part:
-        lower_to_file(spec, part)
+        lower_to_file(spec, signature, part)
 
 
 def quantize(section: SectionPlan, sources: Sources, stages: Stages) -> None:
     """The section's weights: codes in one file, then scales and errors in another, which marks the stage done."""
     checkpoint = sources.of(section.name)
 
-    def tell(count: int) -> None:
-        for queue in _progress:
-            queue.put((section.name, count))
-
-    with written_whole(stages.codes) as part, part.open("wb") as out:
+    with (
+        written_whole(stages.codes) as part,
+        part.open("wb") as out,
+        _Progress(quantize_task(section.name)) as progress,
+    ):
         tensors = [
-            quantize_weight(weight_rows(checkpoint, weight), weight.format, out, _coarsely(tell))
+            quantize_weight(weight_rows(checkpoint, weight), weight.format, out, progress.add)
             for weight in section.weights
         ]
     with written_whole(stages.scales) as part:
@@ -107,9 +123,10 @@ def splice_section(section: SectionPlan, stages: Stages) -> None:
     """The finished `.tflite` of a section; its codes go once it stands."""
     tensors = load_tensors(stages.scales)
     bindings, constants = bind(section, tensors, stages)
-    lowered = stages.lowered.read_bytes()
+    inputs = {f"{WEIGHT_PREFIX}{parameter}": name for parameter, name in bindings.items()}
+    lowered = [path.read_bytes() for path in stages.lowered.values()]
     with written_whole(stages.spliced) as part:
-        splice(lowered, bindings_by_signature(lowered, bindings), constants, part)
+        splice(lowered, dict.fromkeys(stages.lowered, inputs), constants, part)
     stages.codes.unlink(missing_ok=True)
 
 
@@ -150,19 +167,6 @@ def bind(
     return bindings, constants
 
 
-def bindings_by_signature(lowered: bytes, bindings: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The same bindings spelt as litert-torch spells weight inputs, for every signature of `lowered`."""
-    from edge_mtp.convert.flatbuffer import read_model
-
-    spelt = {f"{WEIGHT_PREFIX}{parameter}": name for parameter, name in bindings.items()}
-    keys = [signature.signatureKey.decode() for signature in read_model(lowered).signatureDefs]
-    return dict.fromkeys(keys, spelt)
-
-
-WEIGHT_PREFIX = "weights_core."
-"""How litert-torch spells the signature input of parameter X of `core`: this, then X."""
-
-
 def save_tensors(path: Path, tensors: Sequence[QuantizedTensor]) -> None:
     """Scales and figures of `tensors` as one `.npz`; their codes are elsewhere."""
     facts = [{**vars(t), "format": vars(t.format), "scales": None} for t in tensors]
@@ -183,15 +187,25 @@ def _tensor(fact: dict[str, Any], scales: npt.NDArray[Any] | None) -> QuantizedT
     return QuantizedTensor(**{**fact, **shaped})
 
 
-def _coarsely(tell: Callable[[int], None], at_least: int = 8 << 20) -> Callable[[int], None]:
-    """`tell`, called once for every 8 MB or so: a message costs more than a chunk's arithmetic."""
-    pending = 0
+class _Progress:
+    """Adds up bytes and tells the parent every 8 MB or so: a message costs more than a chunk's arithmetic."""
 
-    def hear(count: int) -> None:
-        nonlocal pending
-        pending += count
-        if pending >= at_least:
-            tell(pending)
-            pending = 0
+    def __init__(self, task: str) -> None:
+        self._task, self._pending = task, 0
 
-    return hear
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell()
+
+    def add(self, count: int) -> None:
+        """`count` more bytes."""
+        self._pending += count
+        if self._pending >= 8 << 20:
+            self._tell()
+
+    def _tell(self) -> None:
+        for queue in _progress:
+            queue.put((self._task, self._pending))
+        self._pending = 0

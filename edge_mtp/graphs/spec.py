@@ -67,6 +67,13 @@ class WeightSlot:
     parameter: str
 
 
+def signature_names(spec: GraphSpec) -> tuple[str, ...]:
+    """The signatures of a section, in the order its file has them."""
+    if spec.section == names.TARGET:
+        return (*(names.prefill(length) for length in spec.lengths.prefill), names.DECODE, names.VERIFY)
+    return (names.DRAFT,) if spec.section == names.DRAFTER else (names.EMBED,)
+
+
 def checkpoint_of(section: str) -> str:
     """Which checkpoint feeds `section`: names.TARGET or names.DRAFTER."""
     return names.DRAFTER if section == names.DRAFTER else names.TARGET

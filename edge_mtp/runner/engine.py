@@ -33,15 +33,19 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class EngineReply:
-    """One prompt's greedy reply. One chunk is one step, or one draft-and-verify round."""
+    """One prompt's greedy reply. One chunk is the text of one step, or of one draft-and-verify round."""
 
     prompt: str
-    text: str
-    chunks: int
+    chunks: tuple[str, ...]
     prefill_tokens: int
     prefill_tokens_per_s: float
     decode_tokens: int
     decode_tokens_per_s: float
+
+    @property
+    def text(self) -> str:
+        """The whole reply."""
+        return "".join(self.chunks)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def run_engine(bundle: Path, prompts: Sequence[str], options: EngineOptions) -> 
     }
     output, log = _run_child(json.dumps(request), bundle, options.timeout_s)
     first, *replies = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    return EngineRun(tuple(EngineReply(**reply) for reply in replies), first["load_s"], _acceptance(log), log)
+    parsed = tuple(EngineReply(**{**reply, "chunks": tuple(reply["chunks"])}) for reply in replies)
+    return EngineRun(parsed, first["load_s"], _acceptance(log), log)
 
 
 def _run_child(request: str, bundle: Path, timeout_s: float) -> tuple[str, str]:

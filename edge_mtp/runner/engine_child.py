@@ -48,8 +48,7 @@ def _reply(engine: Engine, prompt: str, max_output_tokens: int, *, chat: bool) -
     talk.close()
     return {
         "prompt": prompt,
-        "text": "".join(chunks),
-        "chunks": len(chunks),
+        "chunks": chunks,
         "prefill_tokens": info.last_prefill_token_count,
         "prefill_tokens_per_s": info.last_prefill_tokens_per_second,
         "decode_tokens": info.last_decode_token_count,

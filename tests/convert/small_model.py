@@ -46,7 +46,7 @@ def spliced(
     tensors = quantize_all(codes, {"linear": linear, "embedding": embedding, "norm": FLOAT32})
     constants = {"slots": array_constant("slots", WEIGHTS["slots"])}
     constants |= {name: weight_constant(tensor, codes) for name, tensor in tensors.items()}
-    splice(lowered, INPUTS, constants, path)
+    splice([lowered], INPUTS, constants, path)
     return path, {name: dequantize(tensor, codes) for name, tensor in tensors.items()}, constants
 
 

@@ -22,7 +22,6 @@ from edge_mtp.convert.splice import splice
 from edge_mtp.convert.worker import WEIGHT_PREFIX, bindings_by_signature
 from edge_mtp.graphs.signatures import Section, build_section
 from edge_mtp.graphs.spec import GraphSpec, Lengths
-from edge_mtp.graphs.weights import load_float_weights
 from tests.emulator import Array, Call, Draft, Floats, Runtime, input_shapes, torch_call
 from tests.random_pair import SHAPES, WINDOW
 from tests.reference import TOLERANCE, Deviation, Pair, deviation, load_section, make_pair
@@ -84,7 +83,7 @@ def splice_floats(lowered: Lowered, weights: Mapping[str, Array], path: Path) ->
     parameters = {name.removeprefix(WEIGHT_PREFIX): array for name, array in weights.items()}
     graph = lowered.weightless.read_bytes()
     bindings = bindings_by_signature(graph, {name: name for name in parameters})
-    splice(graph, bindings, {name: constant(name, array) for name, array in parameters.items()}, path)
+    splice([graph], bindings, {name: constant(name, array) for name, array in parameters.items()}, path)
 
 
 def constant(name: str, array: Array) -> Constant:

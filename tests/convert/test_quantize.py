@@ -70,7 +70,7 @@ def float_model(lower, tmp_path_factory):
     lowered = lower({"run": (Model(), {"ids": torch.zeros(2, dtype=torch.int32)})})
     path = tmp_path_factory.mktemp("peer") / "float.tflite"
     bindings = {"run": {f"weights_{name}.weight": name for name in WEIGHTS}}
-    splice(lowered, bindings, {name: array_constant(name, values) for name, values in WEIGHTS.items()}, path)
+    splice([lowered], bindings, {name: array_constant(name, values) for name, values in WEIGHTS.items()}, path)
     return inline_buffers(path.read_bytes())
 
 
@@ -105,7 +105,7 @@ def peer_quantize(model: bytes, weight_format: WeightFormat) -> dict[str, tuple[
     tensors = result.subgraphs[0].tensors
     found = {}
     for tensor in tensors:
-        name = next((name for name in WEIGHTS if f"weights_{name}" in tensor.name.decode()), None)
+        name = next((name for name in WEIGHTS if name == tensor.name.decode() or f"weights_{name}" in tensor.name.decode()), None)
         quantization = tensor.quantization
         if name and quantization is not None and quantization.details is not None:
             scales = result.buffers[tensors[quantization.details.scales].buffer].data.view(np.float16)

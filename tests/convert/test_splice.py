@@ -56,7 +56,7 @@ def test_codes_in_the_wrong_order_are_noticed(lowered, tmp_path, label):
     weight_format = WeightFormat(dtype, int(block or 0))
     path, weights, constants = spliced(lowered, tmp_path, weight_format, weight_format)
     constants = {name: swapped(constant) for name, constant in constants.items()}
-    splice(lowered, INPUTS, constants, path)
+    splice([lowered], INPUTS, constants, path)
     result = interpret(path, "prefill", ids=IDS["prefill"])
     assert (result["rows"] != weights["embedding"][IDS["prefill"]]).any()
     assert error_of_output(result, weights, IDS["prefill"]) > 10 * DYNAMIC_RANGE_TOLERANCE
@@ -75,7 +75,7 @@ def test_block_scales_of_the_neighbour_are_noticed(lowered, tmp_path):
     path, weights, constants = spliced(lowered, tmp_path, weight_format, weight_format)
     linear = constants["linear"]
     constants["linear"] = Constant("linear", linear.dtype, linear.shape, linear.data, np.roll(linear.scales, 1, axis=1))
-    splice(lowered, INPUTS, constants, path)
+    splice([lowered], INPUTS, constants, path)
     result = interpret(path, "prefill", ids=IDS["prefill"])
     assert error_of_output(result, weights, IDS["prefill"]) > DYNAMIC_RANGE_TOLERANCE
 
@@ -86,7 +86,7 @@ def test_raw_codes_are_gathered_as_they_are(lowered_gather, tmp_path, run, dtype
     codes, path = tmp_path / "codes", tmp_path / "model.tflite"
     tensor = quantize_all(codes, {"embedding": WeightFormat(dtype)})["embedding"]
     constants = {"codes": raw_codes_constant(tensor, codes), "scales": array_constant("scales", tensor.scales)}
-    splice(lowered_gather, {"run": {"weights_codes": "codes", "weights_scales": "scales"}}, constants, path)
+    splice([lowered_gather], {"run": {"weights_codes": "codes", "weights_scales": "scales"}}, constants, path)
     ids, x = np.array([1, 5, 39, 0, 7, 7], np.int32), RANDOM.standard_normal((1, WIDTH), dtype=np.float32)
     expected = (dequantize(tensor, codes)[ids] * x).sum(-1)
     np.testing.assert_allclose(run(path, "run", ids=ids, x=x)["out"], expected, rtol=1e-4, atol=1e-4)
@@ -125,7 +125,7 @@ def test_a_weight_beyond_four_gigabytes_is_found(lower, tmp_path, monkeypatch):
         "embedding": weight_constant(tensor, codes),
     }
     bindings = {"run": {"weights_front.weight": "front", "weights_behind.weight": "embedding"}}
-    size = splice(lowered, bindings, constants, path)
+    size = splice([lowered], bindings, constants, path)
     assert size == path.stat().st_size > 1 << 32
     ids = np.array([17], np.int32)
     rows = interpret(path, "run", ids=ids)["rows"]

@@ -33,7 +33,7 @@ def test_signatures_share_every_weight(lowered, tmp_path):
         assert constant.scales is None or data.count(constant.scales.tobytes()) == 1
     # One byte of the shared buffer, changed, shows in both signatures.
     model = parse(path)
-    embedding = next(tensor for tensor in model.subgraphs[0].tensors if b"embedding.weight" in tensor.name)
+    embedding = next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == b"embedding")
     broken = bytearray(data)
     broken[model.buffers[embedding.buffer].offset + 38 * WIDTH // 2] ^= 0x77
     broken[model.buffers[embedding.buffer].offset + 39 * WIDTH // 2] ^= 0x77
@@ -48,7 +48,7 @@ def test_what_is_not_read_leaves_no_trace(lowered, tmp_path):
     before = path.read_bytes()
     assert b"unread" not in before
     constants["unread"] = array_constant("unread", np.full((24, WIDTH), 0.125, np.float32))
-    splice(lowered, INPUTS, constants, path)
+    splice([lowered], INPUTS, constants, path)
     assert path.read_bytes() == before
 
 
@@ -73,8 +73,8 @@ def test_data_are_aligned_and_quantization_is_what_the_runtime_reads(lowered, tm
             vector = root.Buffers(index)._tab
             assert vector.Vector(vector.Offset(4)) % 16 == 0
     for subgraph in model.subgraphs:
-        named = {tensor.name.decode().partition("_")[2]: tensor for tensor in subgraph.tensors}
-        linear, embedding = named["weights_linear.weight"], named["weights_embedding.weight"]
+        named = {tensor.name.decode(): tensor for tensor in subgraph.tensors}
+        linear, embedding = named["linear"], named["embedding"]
         assert (linear.type, embedding.type) == (schema.TensorType.INT4, schema.TensorType.INT8)
         details = linear.quantization.details
         assert (details.blockSize, details.zeroPoints) == (32, -1)
@@ -89,7 +89,7 @@ def refused(lowered: bytes, folder: Path, changed: Mapping[str, Constant | None]
     _, _, constants = spliced(lowered, folder, FLOAT32, FLOAT32)
     constants = {name: constant for name, constant in {**constants, **changed}.items() if constant is not None}
     with pytest.raises(BundleError) as caught:
-        splice(lowered, bindings or INPUTS, constants, folder / "refused.tflite")
+        splice([lowered], bindings or INPUTS, constants, folder / "refused.tflite")
     return str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_what_does_not_fit_the_graph_is_refused_by_name(lowered, tmp_path):
     message = refused(lowered, tmp_path, {}, {"decode": {"weights_nothing": "norm"}})
     assert "decode has no inputs ['weights_nothing']" in message
     with pytest.raises(BundleError, match="found b'junk'"):
-        splice(b"12345678junk"[4:], {}, {}, tmp_path / "refused.tflite")
+        splice([b"12345678junk"[4:]], {}, {}, tmp_path / "refused.tflite")
 
 
 def test_a_vector_in_codes_is_refused(lowered, tmp_path):
@@ -127,7 +127,7 @@ def test_raw_int2_is_refused(lowered_gather, tmp_path):
     constants = {"codes": codes, "scales": array_constant("scales", np.ones(VOCABULARY, np.float32))}
     bindings = {"run": {"weights_codes": "codes", "weights_scales": "scales"}}
     with pytest.raises(BundleError, match="codes: raw int2 is read by GATHER, for which the runtime has no"):
-        splice(lowered_gather, bindings, constants, tmp_path / "refused.tflite")
+        splice([lowered_gather], bindings, constants, tmp_path / "refused.tflite")
 
 
 def test_a_cut_codes_file_is_refused(lowered, tmp_path):
@@ -135,7 +135,7 @@ def test_a_cut_codes_file_is_refused(lowered, tmp_path):
     codes = tmp_path / "codes"
     os.truncate(codes, codes.stat().st_size - WIDTH * 4 - 9)
     with pytest.raises(BundleError, match="ends 9 bytes before offset 49152 \\+ 10240; it was cut"):
-        splice(lowered, INPUTS, constants, path)
+        splice([lowered], INPUTS, constants, path)
 
 
 def test_constants_check_their_own_size():
