@@ -217,8 +217,8 @@ def _misfits(index: int, rule: WeightRule, slot: Slot) -> Iterator[str]:
     """What keeps `slot` from having the format of `rule`."""
     columns = slot.shape[-1]
     wanted = f"rule {index + 1} gives {slot.name} {list(slot.shape)} {rule.format.label}"
-    if rule.format.block and slot.kind != "linear":
-        yield f"{wanted}, but blocks are for linear weights and this is an {slot.kind}; set block = 0"
+    if rule.format.block and slot.kind == "rows":
+        yield f"{wanted}, but the clustered head gathers raw rows, which have no blocks; set block = 0"
     elif rule.format.block and columns % rule.format.block:
         yield f"{wanted}, but {columns} columns are no multiple of {rule.format.block}; take another block"
     if slot.kind == "rows" and rule.format.dtype not in ("int8", "float32"):
