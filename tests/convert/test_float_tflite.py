@@ -3,7 +3,7 @@
 Six layers a target are enough: lowering takes its time by the layer, and every kind of layer is there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from edge_mtp.bundle.tflite import summarize
 from edge_mtp.convert.constants import Constant, array_constant
 from edge_mtp.convert.lower import lower_to_file
 from edge_mtp.convert.splice import splice
-from edge_mtp.convert.worker import WEIGHT_PREFIX, bindings_by_signature
+from edge_mtp.convert.worker import WEIGHT_PREFIX
 from edge_mtp.graphs.signatures import Section, build_section
 from edge_mtp.graphs.spec import GraphSpec, Lengths
 from tests.emulator import Array, Call, Draft, Floats, Runtime, input_shapes, torch_call
@@ -36,15 +36,15 @@ VARIANTS = (*names.SECTIONS, FLOAT, CODED)
 
 @dataclass(frozen=True)
 class Lowered:
-    """One section: the torch graph with weights, the weightless file, and the file with weights spliced in."""
+    """One section: the torch graph with weights, a weightless file a signature, and one file with weights."""
 
     section: Section
-    weightless: Path
+    weightless: Mapping[str, Path]
     spliced: Path
 
     @property
     def weights(self) -> dict[str, Array]:
-        """Every parameter of the graph, by the weightless file's name of its input."""
+        """Every parameter of the graph, by the weightless files' name of its input."""
         state = self.section.core.state_dict()
         return {f"{WEIGHT_PREFIX}{name}": tensor.numpy() for name, tensor in state.items()}
 
@@ -73,17 +73,20 @@ def load(pair: Pair, spec: GraphSpec) -> Section:
 
 def lower(pair: Pair, variant: str, folder: Path) -> Lowered:
     spec = spec_of(pair, variant)
-    lowered = Lowered(load(pair, spec), folder / f"{variant} weightless", folder / variant)
-    lower_to_file(spec, lowered.weightless)
+    section = load(pair, spec)
+    files = {signature.name: folder / f"{variant} {signature.name}" for signature in section.signatures}
+    for signature, path in files.items():
+        lower_to_file(spec, signature, path)
+    lowered = Lowered(section, files, folder / variant)
     splice_floats(lowered, lowered.weights, lowered.spliced)
     return lowered
 
 
 def splice_floats(lowered: Lowered, weights: Mapping[str, Array], path: Path) -> None:
-    parameters = {name.removeprefix(WEIGHT_PREFIX): array for name, array in weights.items()}
-    graph = lowered.weightless.read_bytes()
-    bindings = bindings_by_signature(graph, {name: name for name in parameters})
-    splice([graph], bindings, {name: constant(name, array) for name, array in parameters.items()}, path)
+    """Every weight under its input's own name, in every signature."""
+    bindings = {signature: {name: name for name in weights} for signature in lowered.weightless}
+    constants = {name: constant(name, array) for name, array in weights.items()}
+    splice([file.read_bytes() for file in lowered.weightless.values()], bindings, constants, path)
 
 
 def constant(name: str, array: Array) -> Constant:
@@ -92,30 +95,40 @@ def constant(name: str, array: Array) -> Constant:
     return array_constant(name, array)
 
 
+def summarize_file(path: Path) -> ModelSummary:
+    return summarize(memoryview(path.read_bytes()))
+
+
 @dataclass(frozen=True)
 class LoweredPair:
     pair: Pair
     variants: Mapping[str, Lowered]
 
-    def summary(self, variant: str) -> ModelSummary:
-        return summarize(memoryview(self.variants[variant].weightless.read_bytes()))
+    def summaries(self, variant: str) -> dict[str, ModelSummary]:
+        """What the weightless files hold, by signature."""
+        return {name: summarize_file(path) for name, path in self.variants[variant].weightless.items()}
+
+    def ops(self, variant: str) -> Mapping[str, int]:
+        """The ops of a section that has one signature."""
+        (summary,) = self.summaries(variant).values()
+        return summary.ops
 
 
 @pytest.fixture(scope="module", params=LOWERED_SHAPES)
-def lowered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoweredPair]:
+def lowered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoweredPair:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lowered")
     pair = make_pair(LOWERED_SHAPES[request.param], folder / "pair")
-    yield LoweredPair(pair, {variant: lower(pair, variant, folder) for variant in VARIANTS})
+    return LoweredPair(pair, {variant: lower(pair, variant, folder) for variant in VARIANTS})
 
 
-def interpreter_call(path: Path, weights: Mapping[str, Array] | None = None) -> Call:
-    """Runs the signatures of a `.tflite` in the stock interpreter, `weights` fed with every call."""
-    interpreter = Interpreter(str(path), num_threads=1)
-    runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+def interpreter_call(paths: Iterable[Path], weights: Mapping[str, Array]) -> Call:
+    """Runs the signatures of `.tflite` files in the stock interpreter, `weights` fed with every call."""
+    interpreters = [Interpreter(str(path), num_threads=1) for path in paths]
+    runners = {name: each.get_signature_runner(name) for each in interpreters for name in each.get_signature_list()}
 
     def call(name: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        wanted, given = runners[name].get_input_details(), {**inputs, **(weights or {})}
+        wanted, given = runners[name].get_input_details(), {**inputs, **weights}
         assert set(wanted) <= set(given)
         outputs = runners[name](**{key: given[key] for key in wanted})
         return {key: np.array(value) for key, value in outputs.items()}
@@ -130,8 +143,9 @@ def start(lowered: LoweredPair, how: str, drafter: str = names.DRAFTER) -> Runti
         section = lowered.variants[variant]
         if how == "torch":
             return torch_call(section.section)
-        fed = how == "weightless"
-        return interpreter_call(section.weightless if fed else section.spliced, section.weights if fed else None)
+        if how == "weightless":
+            return interpreter_call(section.weightless.values(), section.weights)
+        return interpreter_call([section.spliced], {})
 
     sections = [call(name) for name in (names.TARGET, names.EMBEDDER, names.PER_LAYER_EMBEDDER)]
     return Runtime(*sections, input_shapes(lowered.variants[names.TARGET].section), call(drafter))
@@ -171,11 +185,6 @@ def differences(found: Talk, expected: Talk) -> dict[str, Deviation]:
     }
 
 
-def parameter_bytes(summary: ModelSummary) -> int:
-    """Bytes of the largest constant that could be a weight."""
-    return max((weight.data_bytes for weight in summary.weights if weight.is_parameter), default=0)
-
-
 @pytest.mark.parametrize("drafter", [names.DRAFTER, FLOAT, CODED])
 @pytest.mark.parametrize("how", ["weightless", "spliced"])
 def test_a_conversation_equals_torch(lowered: LoweredPair, how: str, drafter: str) -> None:
@@ -212,61 +221,63 @@ def test_two_weights_exchanged_do_not_hold(lowered: LoweredPair, tmp_path: Path)
     weights[first], weights[second] = weights[second], weights[first]
     splice_floats(section, weights, tmp_path / "exchanged")
     runtime = start(lowered, "spliced")
-    runtime.target = interpreter_call(tmp_path / "exchanged")
+    runtime.target = interpreter_call([tmp_path / "exchanged"], {})
     expected = talk(start(lowered, "torch"), lowered.pair)
     assert differences(talk(runtime, lowered.pair), expected)["logits"].share > 2 * TOLERANCE
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_op_has_a_kernel(lowered: LoweredPair, variant: str) -> None:
-    summary = lowered.summary(variant)
-    assert summary.ops
-    assert [op for op in summary.ops if not has_kernel(op) or op.startswith("STABLEHLO_")] == []
-    assert not summary.customs
-    assert not summary.composites
+    for summary in [*lowered.summaries(variant).values(), summarize_file(lowered.variants[variant].spliced)]:
+        assert summary.ops
+        assert [op for op in summary.ops if not has_kernel(op) or op.startswith("STABLEHLO_")] == []
+        assert not summary.customs
+        assert not summary.composites
 
 
 def test_weights_are_read_by_the_ops_that_take_codes(lowered: LoweredPair) -> None:
     """Linear weights by FULLY_CONNECTED, tables by EMBEDDING_LOOKUP, clusters by GATHER; none is transposed."""
-    linear = sum(isinstance(module, torch.nn.Linear) for module in lowered.variants[FLOAT].section.core.modules())
-    assert lowered.summary(FLOAT).ops["FULLY_CONNECTED"] == linear
-    assert lowered.summary(FLOAT).ops["TOPK_V2"] == 1
-    assert lowered.summary(names.EMBEDDER).ops["EMBEDDING_LOOKUP"] == 1
-    assert lowered.summary(names.PER_LAYER_EMBEDDER).ops["EMBEDDING_LOOKUP"] == 1
-    assert lowered.summary(names.DRAFTER).ops.get("TRANSPOSE", 0) == 0
+    modules = lowered.variants[FLOAT].section.core.modules()
+    assert lowered.ops(FLOAT)["FULLY_CONNECTED"] == count_linear(modules)
+    assert lowered.ops(FLOAT)["TOPK_V2"] == 1
+    assert lowered.ops(names.EMBEDDER)["EMBEDDING_LOOKUP"] == 1
+    assert lowered.ops(names.PER_LAYER_EMBEDDER)["EMBEDDING_LOOKUP"] == 1
+    assert lowered.ops(names.DRAFTER).get("TRANSPOSE", 0) == 0
+
+
+def test_a_prefill_signature_reads_no_shared_layer(lowered: LoweredPair) -> None:
+    """Nor the output of the last owning layer, of which it needs keys and values only."""
+    target, config = lowered.variants[names.TARGET].section.core, lowered.pair.target_config.decoder
+    before_the_last = [target.layers[layer] for layer in range(config.owning_layers - 1)]
+    linear = sum(count_linear(layer.modules()) for layer in before_the_last)
+    keys_and_values, per_layer_projection = 2, 1
+    found = lowered.summaries(names.TARGET)[names.prefill(WINDOW)].ops["FULLY_CONNECTED"]
+    assert found == linear + keys_and_values + per_layer_projection
+
+
+def count_linear(modules: Iterable[torch.nn.Module]) -> int:
+    return sum(isinstance(module, torch.nn.Linear) for module in modules)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_weights_are_inputs_and_then_constants(lowered: LoweredPair, variant: str) -> None:
     """Weightless: every parameter is an input of every signature, none a constant. Spliced: the reverse."""
-    section, before = lowered.variants[variant], lowered.summary(variant)
-    after = summarize(memoryview(section.spliced.read_bytes()))
+    section, weightless = lowered.variants[variant], lowered.summaries(variant)
+    spliced = summarize_file(section.spliced)
     for signature in section.section.signatures:
-        own = set(signature.inputs)
-        assert {tensor.name for tensor in before.signature(signature.name).inputs} == own | set(section.weights)
-        assert {tensor.name for tensor in after.signature(signature.name).inputs} == own
-    largest = max(array.nbytes for array in section.weights.values())
-    assert parameter_bytes(before) <= LENGTHS.cache_rows * 4  # row numbers for the window
-    assert parameter_bytes(after) == largest
+        own, before = set(signature.inputs), weightless[signature.name]
+        assert input_names(before, signature.name) == own | set(section.weights)
+        assert input_names(spliced, signature.name) == own
+        assert largest_constant(before) <= LENGTHS.cache_rows * 4  # row numbers for the window
+    assert largest_constant(spliced) == max(array.nbytes for array in section.weights.values())
 
 
-def test_a_prefill_signature_reads_no_shared_layer(lowered: LoweredPair) -> None:
-    """FULLY_CONNECTED in prefill: the owning layers' and the per-layer projection, not the last one's output."""
-    section = lowered.variants[names.TARGET]
-    data = section.weightless.read_bytes()
-    target, config = section.section.core, lowered.pair.target_config.decoder
-    owning = [target.layers[layer] for layer in range(config.owning_layers)]
-    linear = sum(isinstance(module, torch.nn.Linear) for layer in owning[:-1] for module in layer.modules())
-    keys_and_values, projection = 2, 1
-    assert count_ops(data, names.prefill(WINDOW), "FULLY_CONNECTED") == linear + keys_and_values + projection
+def input_names(summary: ModelSummary, signature: str) -> set[str]:
+    found = summary.signature(signature)
+    assert found is not None
+    return {tensor.name for tensor in found.inputs}
 
 
-def count_ops(data: bytes, signature: str, op: str) -> int:
-    """How often `op` stands in one signature's graph."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-    graphs = {entry.signatureKey.decode(): model.subgraphs[entry.subgraphIndex] for entry in model.signatureDefs}
-    wanted = getattr(schema.BuiltinOperator, op)
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    return sum(codes[operator.opcodeIndex] == wanted for operator in graphs[signature].operators)
+def largest_constant(summary: ModelSummary) -> int:
+    """Bytes of the largest constant that could be a weight."""
+    return max((weight.data_bytes for weight in summary.weights if weight.is_parameter), default=0)
