@@ -240,6 +240,11 @@ def _layer_kinds(path: Path, text: Mapping[str, Any], layers: int) -> tuple[Laye
     unknown = sorted(set(names) - set(LayerKind))
     if unknown:
         raise CheckpointError(f"{path}: layer_types has {unknown}, expected only {[str(k) for k in LayerKind]}")
+    if names[-1] != LayerKind.FULL:
+        raise CheckpointError(
+            f"{path}: layer_types ends in {names[-1]}, expected {LayerKind.FULL}, which transformers makes of a last "
+            "layer whatever it is called; correct the list"
+        )
     return tuple(LayerKind(name) for name in names)
 
 
