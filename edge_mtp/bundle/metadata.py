@@ -19,6 +19,7 @@ from edge_mtp.bundle.template import runtime_template
 from edge_mtp.bundle.tokenizer import BundleTokenizer
 from edge_mtp.errors import CheckpointError
 
+TEMPLATE_FILE = "chat_template.jinja"
 TURN_END = "<turn|>"
 CHANNEL_START = "<|channel>"
 CHANNEL_END = "<channel|>"
@@ -233,7 +234,7 @@ def _token_text(value: Any) -> str:
 
 
 def _read_template(directory: Path, tokens: Mapping[str, Any]) -> str | None:
-    path = directory / "chat_template.jinja"
+    path = directory / TEMPLATE_FILE
     if path.is_file():
         return path.read_text(encoding="utf-8")
     found = tokens.get("chat_template")

@@ -16,7 +16,8 @@ def print_plan(console: Console, prepared: Prepared) -> None:
     """Sections with tensors, bits and bytes; lengths; memory and disk; the pair's warnings."""
     plan, request = prepared.plan, prepared.request
     table = Table(title=f"{prepared.target.source} + {prepared.drafter.source} → {request.output.name}")
-    for column, justify in (("section", "left"), ("tensors", "right"), ("parameters", "right"), ("formats", "left")):
+    table.add_column("section", no_wrap=True)
+    for column, justify in (("tensors", "right"), ("parameters", "right"), ("formats", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     table.add_column("bits/weight", justify="right")
     table.add_column("bytes", justify="right")
@@ -36,12 +37,13 @@ def print_plan(console: Console, prepared: Prepared) -> None:
         f"K = {lengths.draft_steps}, {plan.recipe.drafter_head} head, activations {plan.recipe.activation}",
         highlight=False,
     )
+    free = available_memory_bytes()
     console.print(
-        f"needs about {_gb(needed_memory_bytes(plan))} of memory ({_gb(available_memory_bytes() or 0)} free) "
+        f"needs about {_gb(needed_memory_bytes(plan))} of memory ({'unknown' if free is None else _gb(free)} free) "
         f"and {_gb(needed_disk_bytes(plan))} of disk",
         highlight=False,
     )
-    for warning in plan.pair.warnings:
+    for warning in prepared.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,12 +47,9 @@ def finish(prepared: Prepared, built: Built, reporter: Reporter) -> ExportResult
 
     A bundle that fails is kept as `NAME.failed.litertlm`, and what OUTPUT held before stays as it was.
     """
-    task = "smoke run in LiteRT-LM"
-    inspection = inspect_bundle(built.bundle.path)
-    reporter.start(task, None)
-    started = time.monotonic()
-    smoke = smoke_run(built.bundle.path, prepared.plan.lengths.context, built.work.directory)
-    reporter.finish(task, time.monotonic() - started)
+    with _removed_if_cut_off(built.bundle.path):
+        inspection = inspect_bundle(built.bundle.path)
+        smoke = _smoke(prepared, built, reporter)
     held = _lint_fault(inspection.findings) is None and smoke.passed
     output = prepared.request.output
     final = output if held else output.with_name(f"{output.stem}.failed{output.suffix}")
@@ -62,6 +60,25 @@ def finish(prepared: Prepared, built: Built, reporter: Reporter) -> ExportResult
     if held and prepared.request.work_dir is None:
         built.work.clear()
     return ExportResult(final, record, inspection.findings, smoke)
+
+
+@contextmanager
+def _removed_if_cut_off(partial: Path) -> Iterator[None]:
+    """The next run writes the bundle anew, so a partial one would only take space."""
+    try:
+        yield
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _smoke(prepared: Prepared, built: Built, reporter: Reporter) -> SmokeResult:
+    task = "smoke run in LiteRT-LM"
+    reporter.start(task, None)
+    started = time.monotonic()
+    smoke = smoke_run(built.bundle.path, prepared.plan.lengths.context, built.work.directory)
+    reporter.finish(task, time.monotonic() - started)
+    return smoke
 
 
 def make_manifest(

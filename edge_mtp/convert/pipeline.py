@@ -6,15 +6,18 @@ prepare (read, check, plan; writes nothing) -> lower and quantize each section i
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from litert_lm_builder.runtime.proto.executor_metadata_pb2 import ExecutorMetadata
 
 from edge_mtp import names
 from edge_mtp.bundle.metadata import (
+    TEMPLATE_FILE,
     KvCache,
     TextFormat,
     build_executor_metadata,
@@ -68,6 +71,13 @@ class Prepared:
     recipe_text: str
     tokenizer: BundleTokenizer
     text: TextFormat
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may be wrong with the inputs and is no reason to refuse them."""
+        untemplated = "the target has no chat template, so chats will go to the model unformatted; give one in "
+        missing = () if self.text.template else (f"{untemplated}{self.target.directory / TEMPLATE_FILE}",)
+        return (*self.plan.pair.warnings, *missing)
 
     @property
     def sources(self) -> worker.Sources:
@@ -125,14 +135,13 @@ def open_sources(prepared: Prepared) -> dict[str, Checkpoint]:
 def build(prepared: Prepared, reporter: Reporter) -> Built:
     """Makes the bundle under a temporary name, taking up finished stages."""
     request, plan = prepared.request, prepared.plan
+    check_resources(plan, request.work, request.output)
     with open_work_dir(request.work, resume=request.resume) as work:
-        check_resources(plan, request.work, request.output)
         key = source_key(*open_sources(prepared).values())
         stages = {section.name: work.stages(section, key) for section in plan.sections}
-        with ThreadPoolExecutor(1) as hasher:
-            digests = hasher.submit(_digest_sources, prepared, reporter)
+        with _source_digests(prepared, reporter) as digests:
             _make_sections(prepared, work, stages, reporter)
-            tensors = {name: worker.load_tensors(stage.scales) for name, stage in stages.items()}
+            tensors = {name: worker.load_tensors(stage.scales, with_scales=False) for name, stage in stages.items()}
             bundle = _write(prepared, stages, reporter)
             return Built(bundle, work, tensors, digests.result())
 
@@ -143,7 +152,7 @@ def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stage
     for section in prepared.plan.sections:
         if section not in waiting:
             reporter.finish(f"section {section.name}")
-    parts = [job for section in waiting for job in _parts(section, prepared, stages[section.name])]
+    parts = [job for section in waiting for job in _parts(section, prepared, stages[section.name], reporter)]
     joins = {
         section.name: Job(
             f"splice {section.name}", section.name, worker.splice_section, (section, stages[section.name])
@@ -154,14 +163,18 @@ def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stage
         run_jobs(pool, sorted(parts, key=_urgency), joins, reporter)
 
 
-def _parts(section: SectionPlan, prepared: Prepared, stage: Stages) -> Iterator[Job]:
-    """Unfinished tracing and quantizing of a section."""
+def _parts(section: SectionPlan, prepared: Prepared, stage: Stages, reporter: Reporter) -> Iterator[Job]:
+    """Unfinished tracing and quantizing of a section; graphs are traced anew where resuming was declined."""
     for signature, path in stage.lowered.items():
-        if not path.exists():
-            task = f"trace {section.name} {signature}"
+        task = f"trace {section.name} {signature}"
+        if prepared.request.resume and path.exists():
+            reporter.finish(task)
+        else:
             yield Job(task, section.name, worker.lower, (section.spec, signature, path))
-    if not _is_quantized(stage):
-        task = worker.quantize_task(section.name)
+    task = worker.quantize_task(section.name)
+    if _is_quantized(stage):
+        reporter.finish(task)
+    else:
         total = _stored_bytes(section, prepared)
         yield Job(task, section.name, worker.quantize, (section, prepared.sources, stage), total)
 
@@ -196,14 +209,34 @@ def _executor_metadata(plan: ExportPlan) -> ExecutorMetadata:
     return build_executor_metadata(caches, decoder.sliding_window)
 
 
-def _digest_sources(prepared: Prepared, reporter: Reporter) -> dict[str, dict[str, str]]:
-    """sha256 of every checkpoint file, by role and file name."""
+@contextmanager
+def _source_digests(prepared: Prepared, reporter: Reporter) -> "Iterator[Future[dict[str, dict[str, str]]]]":
+    """sha256 of every checkpoint file, in a thread beside the block; given up where the block ends badly."""
+    given_up = Event()
+
+    def hear(task: str, count: int) -> None:
+        if given_up.is_set():
+            raise CancelledError
+        reporter.advance(task, count)
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield thread.submit(_digest_sources, prepared, reporter, hear)
+        except BaseException:
+            given_up.set()
+            raise
+
+
+def _digest_sources(
+    prepared: Prepared, reporter: Reporter, hear: Callable[[str, int], None]
+) -> dict[str, dict[str, str]]:
+    """sha256 by role and file name."""
     task = "hash checkpoints"
     checkpoints = open_sources(prepared)
     reporter.start(task, sum(path.stat().st_size for c in checkpoints.values() for path in c.files))
     started = time.monotonic()
     digests = {
-        role: digest_files(checkpoint.files, lambda count: reporter.advance(task, count))
+        role: digest_files(checkpoint.files, lambda count: hear(task, count))
         for role, checkpoint in checkpoints.items()
     }
     reporter.finish(task, time.monotonic() - started)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,10 @@ def lengths_of(recipe: Recipe) -> Lengths:
 
 
 def graph_specs(pair: Pair, recipe: Recipe) -> tuple[GraphSpec, ...]:
-    """One spec per section; whether the clustered head is coded is settled by `make_plan`."""
+    """One spec per section; whether the clustered head is coded is settled by `make_plan`.
+
+    Head and position go to the drafter alone, so that with others the target's cached graphs still serve.
+    """
     limit = pair.target.decoder.max_positions
     if recipe.context_tokens > limit:
         raise RecipeError(
@@ -110,16 +113,13 @@ def graph_specs(pair: Pair, recipe: Recipe) -> tuple[GraphSpec, ...]:
             f'recipe "{recipe.name}" asks for the clustered head, but this drafter has none '
             '(use_ordered_embeddings is false in its config.json); set head = "dense"'
         )
+    lengths = lengths_of(recipe)
+    specs = [GraphSpec(section, pair.target, pair.drafter, lengths) for section in section_names(pair.target)]
     return tuple(
-        GraphSpec(
-            section=section,
-            target=pair.target,
-            drafter=pair.drafter,
-            lengths=lengths_of(recipe),
-            head=recipe.drafter_head,
-            position=recipe.drafter_position,
-        )
-        for section in section_names(pair.target)
+        replace(spec, head=recipe.drafter_head, position=recipe.drafter_position)
+        if spec.section == names.DRAFTER
+        else spec
+        for spec in specs
     )
 
 
@@ -130,7 +130,7 @@ def make_plan(pair: Pair, recipe: Recipe, specs: Sequence[GraphSpec], needs: Map
     for spec in specs:
         weights = tuple(PlannedWeight(s, formats[spec.section, s.name]) for s in needs[spec.section].slots)
         coded = _is_coded(weights, recipe)
-        final = GraphSpec(**{**vars(spec), "coded": coded}) if spec.section == names.DRAFTER else spec
+        final = replace(spec, coded=coded) if spec.section == names.DRAFTER else spec
         sections.append(SectionPlan(final, weights, needs[spec.section].tables))
     return ExportPlan(pair, recipe, lengths_of(recipe), tuple(sections))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_mtp.convert.plan import ExportPlan
+from edge_mtp.convert.stages import finished_bytes
 from edge_mtp.errors import ResourceError
 
 PARENT_BYTES: Final = 200 << 20
@@ -29,17 +30,17 @@ def needed_memory_bytes(plan: ExportPlan) -> int:
 
 
 def check_resources(plan: ExportPlan, work_dir: Path, output: Path) -> None:
-    """ResourceError where disk or memory is too small for `plan`."""
+    """ResourceError where disk or memory is too small for `plan`; what a killed run left is room already taken."""
     memory, needed_memory = available_memory_bytes(), needed_memory_bytes(plan)
     if memory is not None and memory < needed_memory:
         raise ResourceError(
             f"{_gb(memory)} of memory are free, this export needs about {_gb(needed_memory)}; "
             "close other programs, or use a machine with more memory"
         )
-    needed_disk = needed_disk_bytes(plan)
-    places = {_existing(work_dir): needed_disk - plan.bundle_bytes, _existing(output.parent): plan.bundle_bytes}
+    needed_work = max(needed_disk_bytes(plan) - plan.bundle_bytes - finished_bytes(work_dir), 0)
+    places = {_existing(work_dir): needed_work, _existing(output.parent): plan.bundle_bytes}
     if len({place.stat().st_dev for place in places}) == 1:
-        places = {_existing(work_dir): needed_disk}
+        places = {_existing(work_dir): needed_work + plan.bundle_bytes}
     for place, needed in places.items():
         free = shutil.disk_usage(place).free
         if free < needed:

@@ -1,5 +1,7 @@
 """Runs an export's jobs on worker processes: every part of a section, then the job that joins them."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -66,23 +68,37 @@ def _submit(pool: ProcessPoolExecutor, job: Job, reporter: Reporter) -> "Future[
 
 @contextmanager
 def worker_pool(log: Path, hear: Callable[[str, int], None]) -> Iterator[ProcessPoolExecutor]:
-    """Spawned workers whose progress is passed to `hear`; they are killed when the block ends badly."""
+    """Spawned workers whose progress is passed to `hear`; they are killed when the block ends badly.
+
+    Ctrl-C reaches the whole process group, but is the parent's to answer: workers never hear of it.
+    """
     context = get_context("spawn")
     progress: SimpleQueue[worker.Message | None] = context.SimpleQueue()
     listener = Thread(target=_listen, args=(progress, hear), daemon=True)
     listener.start()
     pool = ProcessPoolExecutor(WORKERS, mp_context=context, initializer=worker.start_worker, initargs=(log, progress))
     try:
+        with _interrupts_held():
+            pool.submit(os.getpid)  # the first task starts the processes
         yield pool
-        pool.shutdown()
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
-        raise
+        raise  # the listener is left waiting: a worker killed while it spoke keeps the queue's lock
+    pool.shutdown()
+    progress.put(None)
+    listener.join()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block ends; processes that begin in it never get one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
-        progress.put(None)
-        listener.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _listen(progress: "SimpleQueue[worker.Message | None]", hear: Callable[[str, int], None]) -> None:
@@ -91,11 +107,16 @@ def _listen(progress: "SimpleQueue[worker.Message | None]", hear: Callable[[str,
 
 
 def result_of(future: "Future[T]") -> T:
-    """The future's result; a worker that was killed becomes a ResourceError."""
+    """The future's result; a worker that was killed, or that the disk refused, becomes a ResourceError."""
     try:
         return future.result()
     except BrokenProcessPool:
         raise ResourceError(
             "a worker process was killed, most likely because memory ran out; close other programs and run the "
             "same command again: finished stages are kept"
+        ) from None
+    except OSError as error:
+        raise ResourceError(
+            f"a worker process could not go on: {error}; mend that and run the same command again: "
+            "finished stages are kept"
         ) from None

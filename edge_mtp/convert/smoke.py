@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from edge_mtp.convert.stages import ENGINE_CACHE
 from edge_mtp.errors import EngineError
 from edge_mtp.runner.engine import EngineOptions, EngineReply, EngineRun, run_engine
 
@@ -14,7 +15,7 @@ PROMPTS: Final = (
     "Write a Python function that returns the n-th Fibonacci number.",
     "List three uses of a paper clip.",
 )
-MAX_OUTPUT_TOKENS: Final = 48
+MAX_OUTPUT_TOKENS: Final = 32
 AGREED_TOKENS: Final = 8
 """Greedy texts with MTP off and on must agree for at least so many tokens (two full rounds of K = 3).
 
@@ -53,7 +54,7 @@ def smoke_run(bundle: Path, context_tokens: int, scratch: Path) -> SmokeResult:
     """
     budget = min(MAX_OUTPUT_TOKENS, context_tokens // 4)
     try:
-        with TemporaryDirectory(prefix="engine-cache-", dir=scratch) as cache:
+        with TemporaryDirectory(prefix=ENGINE_CACHE, dir=scratch) as cache:
             off, on = (
                 run_engine(bundle, PROMPTS, EngineOptions(speculative, budget, cache_dir=cache))
                 for speculative in (False, True)

@@ -23,9 +23,16 @@ from edge_mtp.checkpoint.tensors import Checkpoint
 from edge_mtp.convert.plan import SectionPlan
 from edge_mtp.errors import EdgeMtpError, ResourceError
 from edge_mtp.graphs.spec import GraphSpec, signature_names
+from edge_mtp.names import SECTIONS
 
 PART: Final = ".part"
+ENGINE_CACHE: Final = "edge-mtp-engine-cache-"
+WORKER_LOG: Final = "worker.log"
+LOCK: Final = "lock"
+KEY_DIGITS: Final = 20
 CACHE_VARIABLE: Final = "EDGE_MTP_CACHE"
+QUANTIZING: Final = ("worker.py", "quantize.py", "minmax.py", "packing.py")
+SPLICING: Final = ("splice.py", "flatbuffer.py", "constants.py")
 LOWERING_TOOLS: Final = ("torch", "litert-torch", "litert-converter", "ai-edge-litert")
 
 
@@ -51,8 +58,8 @@ class WorkDir:
         """Names for `section`, its weights from files with key `source` (see `source_key`)."""
         lowering = lowering_key(section.spec)
         signatures = signature_names(section.spec)
-        weights = _digest("weights", source, _described(section), _sources("quantize.py", "packing.py"))
-        spliced = _digest("section", lowering, weights, _sources("splice.py", "flatbuffer.py", "constants.py"))
+        weights = _digest("weights", source, _described(section), _sources(*QUANTIZING))
+        spliced = _digest("section", lowering, weights, _sources(*SPLICING))
         return Stages(
             lowered={name: self.graphs / f"{section.name}-{lowering}-{name}.tflite" for name in signatures},
             codes=self.directory / f"{section.name}-{weights}.codes",
@@ -61,8 +68,12 @@ class WorkDir:
         )
 
     def clear(self) -> None:
-        """Removes this export's directory, keeping the shared graphs."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Removes what exports wrote here, and the directory where nothing else lies in it; the graphs stay."""
+        _sweep(self.directory, finished_too=True)
+        for name in (WORKER_LOG, LOCK):
+            (self.directory / name).unlink(missing_ok=True)
+        if not any(self.directory.iterdir()):
+            self.directory.rmdir()
 
 
 def default_graph_cache() -> Path:
@@ -75,27 +86,50 @@ def default_graph_cache() -> Path:
 
 @contextmanager
 def open_work_dir(directory: Path, *, resume: bool) -> Iterator[WorkDir]:
-    """The work directory, locked against a second export; its unfinished files are swept away.
+    """The work directory, locked against a second export.
 
-    Without `resume` finished stages and the graphs are made anew too.
+    Unfinished files of earlier exports are swept away, without `resume` the finished ones too. What else lies in
+    the directory is left alone: it may be one that the user had before.
     """
     graphs = default_graph_cache() / "graphs"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         graphs.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK).open("w")
     except OSError as error:
-        raise ResourceError(f"cannot make the work directory {directory} ({error.strerror}); choose another") from None
-    with (directory / "lock").open("w") as lock:
+        raise ResourceError(
+            f"cannot write {error.filename} ({error.strerror}); give another --work-dir, or {CACHE_VARIABLE} "
+            "for the cache of graphs"
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise EdgeMtpError(
                 f"another export is running in {directory}; wait for it, or give another --work-dir"
             ) from None
-        for stale in directory.glob("*" if not resume else f"*{PART}"):
-            if stale.name != "lock":
-                stale.unlink()
+        _sweep(directory, finished_too=not resume)
         yield WorkDir(directory, graphs)
+
+
+def finished_bytes(directory: Path) -> int:
+    """Size of the stages that `directory` holds, of whatever export."""
+    return sum(path.stat().st_size for path in _stage_files(directory))
+
+
+def _stage_files(directory: Path) -> list[Path]:
+    """Files with the names that `WorkDir.stages` gives, unfinished ones among them."""
+    pattern = "[0-9a-f]" * KEY_DIGITS
+    return [path for section in SECTIONS for path in directory.glob(f"{section}-{pattern}.*")]
+
+
+def _sweep(directory: Path, *, finished_too: bool) -> None:
+    """Removes stage files, and the caches of smoke runs that were killed."""
+    for cache in directory.glob(f"{ENGINE_CACHE}*"):
+        shutil.rmtree(cache)
+    for path in _stage_files(directory):
+        if finished_too or path.suffix == PART:
+            path.unlink()
 
 
 def lowering_key(spec: GraphSpec) -> str:
@@ -138,4 +172,4 @@ def _sources(*files: str) -> str:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_DIGITS]

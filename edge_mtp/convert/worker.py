@@ -4,6 +4,7 @@ Workers are spawned, silent (their output goes to a log file), tell their progre
 with their parent, however it ends.
 """
 
+import gc
 import json
 import os
 import sys
@@ -100,6 +101,7 @@ def lower(spec: GraphSpec, signature: str, path: Path) -> None:
     torch.set_num_threads(1)
     with written_whole(path) as part:
         lower_to_file(spec, signature, part)
+    gc.collect()  # a traced graph is full of cycles: left to the collector's own pace, three of them are 0.5 GB
 
 
 def quantize(section: SectionPlan, sources: Sources, stages: Stages) -> None:
@@ -135,7 +137,7 @@ def weight_rows(checkpoint: Checkpoint, weight: PlannedWeight) -> WeightRows:
     slot = weight.slot
     stored = checkpoint.stored_name(slot.name)
     checkpoint.expect(stored, slot.shape)
-    origin = f"{checkpoint.info(stored).path.name}: {stored}"
+    origin = f"{checkpoint.info(stored).path}: {stored}"
     if slot.kind != "rows":
         return WeightRows(slot.name, slot.shape, lambda a, b: checkpoint.read_raw(stored, a, b), origin)
     from edge_mtp.graphs.weights import token_order
@@ -175,11 +177,14 @@ def save_tensors(path: Path, tensors: Sequence[QuantizedTensor]) -> None:
         np.savez(out, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
 
 
-def load_tensors(path: Path) -> dict[str, QuantizedTensor]:
-    """What `save_tensors` wrote, by weight name."""
+def load_tensors(path: Path, *, with_scales: bool = True) -> dict[str, QuantizedTensor]:
+    """What `save_tensors` wrote, by weight name; the scales of E2B alone are 0.1 GB, and errors do not need them."""
     with np.load(path) as stored:
         facts = json.loads(stored["facts"].tobytes())
-        return {fact["name"]: _tensor(fact, stored.get(f"scales_{i}")) for i, fact in enumerate(facts)}
+        return {
+            fact["name"]: _tensor(fact, stored.get(f"scales_{i}") if with_scales else None)
+            for i, fact in enumerate(facts)
+        }
 
 
 def _tensor(fact: dict[str, Any], scales: npt.NDArray[Any] | None) -> QuantizedTensor:

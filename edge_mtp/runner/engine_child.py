@@ -1,12 +1,14 @@
 """The process that holds a LiteRT-LM engine: one JSON request on stdin, one JSON line a reply on stdout.
 
 It is a process of its own because the engine prints its acceptance to stderr only when it is deleted, and
-because a bundle that crashes the native library must not take the caller with it.
+because a bundle that crashes the native library must not take the caller with it. It ends with its caller.
 """
 
 import json
+import os
 import sys
 import time
+from threading import Thread
 from typing import Any
 
 from litert_lm import Backend, Engine, SamplerConfig, set_min_log_severity
@@ -15,6 +17,7 @@ from litert_lm import LogSeverity as Severity
 
 def main() -> None:
     """Runs every prompt of the request in one engine life, greedily, and prints a reply for each."""
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     request: dict[str, Any] = json.load(sys.stdin)
     set_min_log_severity(Severity.INFO)
     started = time.monotonic()
@@ -56,6 +59,13 @@ def _reply(engine: Engine, prompt: str, max_output_tokens: int, *, chat: bool) -
     }
 
 
+def _end_with(caller: int) -> None:
+    """Loading a large bundle takes long, and nobody would read what comes of it."""
+    while os.getppid() == caller:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def _text(message: Any) -> str:
     """All text of a streamed message, channels (thinking) included."""
     parts = [str(part.get("text", "")) for part in message.get("content", []) if isinstance(part, dict)]
@@ -67,4 +77,6 @@ def _say(value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    # One line, so that the engine's own last words stay in the part of the log that the caller shows.
+    sys.excepthook = lambda kind, error, _: print(f"{kind.__name__}: {error}", file=sys.stderr)
     main()
