@@ -36,7 +36,7 @@ from edge_mtp.convert.plan import ExportPlan, SectionPlan, graph_specs, make_pla
 from edge_mtp.convert.preflight import check_resources
 from edge_mtp.convert.quantize import QuantizedTensor
 from edge_mtp.convert.schedule import Job, Reporter, result_of, run_jobs, worker_pool
-from edge_mtp.convert.stages import Stages, WorkDir, open_work_dir, source_key
+from edge_mtp.convert.stages import WORKER_LOG, Stages, WorkDir, open_work_dir, source_key
 from edge_mtp.errors import EdgeMtpError
 from edge_mtp.graphs.spec import checkpoint_of
 from edge_mtp.recipe import default_recipe, load_recipe
@@ -147,20 +147,21 @@ def build(prepared: Prepared, reporter: Reporter) -> Built:
 
 
 def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stages], reporter: Reporter) -> None:
-    """Runs every unfinished stage on the workers, each section's splice as soon as its parts are done."""
+    """Runs every unfinished stage: tracing and quantizing, then splicing.
+
+    Splicing has workers of its own, because those that traced still hold what torch has allocated.
+    """
     waiting = [section for section in prepared.plan.sections if not _is_spliced(stages[section.name])]
     for section in prepared.plan.sections:
         if section not in waiting:
             reporter.finish(f"section {section.name}")
     parts = [job for section in waiting for job in _parts(section, prepared, stages[section.name], reporter)]
-    joins = {
-        section.name: Job(
-            f"splice {section.name}", section.name, worker.splice_section, (section, stages[section.name])
-        )
-        for section in waiting
-    }
-    with worker_pool(work.directory / "worker.log", reporter.advance) as pool:
-        run_jobs(pool, sorted(parts, key=_urgency), joins, reporter)
+    splices = [
+        Job(f"splice {section.name}", worker.splice_section, (section, stages[section.name])) for section in waiting
+    ]
+    for jobs in filter(None, (sorted(parts, key=_urgency), splices)):
+        with worker_pool(work.directory / WORKER_LOG, reporter.advance) as pool:
+            run_jobs(pool, jobs, reporter)
 
 
 def _parts(section: SectionPlan, prepared: Prepared, stage: Stages, reporter: Reporter) -> Iterator[Job]:
@@ -170,13 +171,13 @@ def _parts(section: SectionPlan, prepared: Prepared, stage: Stages, reporter: Re
         if prepared.request.resume and path.exists():
             reporter.finish(task)
         else:
-            yield Job(task, section.name, worker.lower, (section.spec, signature, path))
+            yield Job(task, worker.lower, (section.spec, signature, path))
     task = worker.quantize_task(section.name)
     if _is_quantized(stage):
         reporter.finish(task)
     else:
         total = _stored_bytes(section, prepared)
-        yield Job(task, section.name, worker.quantize, (section, prepared.sources, stage), total)
+        yield Job(task, worker.quantize, (section, prepared.sources, stage), total)
 
 
 def _urgency(job: Job) -> int:

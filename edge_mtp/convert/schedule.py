@@ -1,9 +1,9 @@
-"""Runs an export's jobs on worker processes: every part of a section, then the job that joins them."""
+"""Runs an export's jobs on worker processes and passes on what they tell."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,33 +37,22 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One task for a worker: what to call it, the section it belongs to, bytes to do where known."""
+    """One task for a worker: what to call it, and its bytes to do where known."""
 
     task: str
-    section: str
     call: Callable[..., None]
     arguments: tuple[Any, ...]
     total: int | None = None
 
 
-def run_jobs(pool: ProcessPoolExecutor, parts: Sequence[Job], joins: Mapping[str, Job], reporter: Reporter) -> None:
-    """Runs `parts` in their order, and the join of each section as soon as all its parts are done."""
-    left = {section: sum(job.section == section for job in parts) for section in joins}
-    running = {_submit(pool, job, reporter): job for job in parts}
-    running |= {_submit(pool, joins[section], reporter): joins[section] for section, count in left.items() if not count}
-    while running:
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            job = running.pop(future)
-            reporter.finish(job.task, result_of(future))
-            left[job.section] -= 1
-            if left[job.section] == 0:
-                join = joins[job.section]
-                running[_submit(pool, join, reporter)] = join
-
-
-def _submit(pool: ProcessPoolExecutor, job: Job, reporter: Reporter) -> "Future[float]":
-    reporter.start(job.task, job.total)
-    return pool.submit(worker.timed, job.call, *job.arguments)
+def run_jobs(pool: ProcessPoolExecutor, jobs: Sequence[Job], reporter: Reporter) -> None:
+    """Runs `jobs`, begun in their order."""
+    running: dict[Future[float], Job] = {}
+    for job in jobs:
+        reporter.start(job.task, job.total)
+        running[pool.submit(worker.timed, job.call, *job.arguments)] = job
+    for future in as_completed(running):
+        reporter.finish(running[future].task, result_of(future))
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Runs a bundle in the stock LiteRT-LM engine, in a child process, and reads what only its log tells."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class EngineOptions:
     speculative: bool
     max_output_tokens: int = 64
     max_num_tokens: int | None = None
-    threads: int = 2
+    threads: int = field(default_factory=lambda: min(os.cpu_count() or 1, 4))
     backend: str = "cpu"
     chat: bool = True
     cache_dir: str = NO_CACHE

@@ -121,7 +121,10 @@ def test_a_drafter_with_own_caches(check, sides):
 
 
 def test_a_target_without_a_donor_of_the_kind(check, sides):
-    sides.target["text_config"] |= {"num_kv_shared_layers": 1, "layer_types": ["sliding_attention"] * 3 + ["full_attention"]}
+    sides.target["text_config"] |= {
+        "num_kv_shared_layers": 1,
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+    }
     with pytest.raises(PairError, match="full_attention: the drafter reads such a layer's K/V cache"):
         check(sides)
 

@@ -105,7 +105,10 @@ def peer_quantize(model: bytes, weight_format: WeightFormat) -> dict[str, tuple[
     tensors = result.subgraphs[0].tensors
     found = {}
     for tensor in tensors:
-        name = next((name for name in WEIGHTS if name == tensor.name.decode() or f"weights_{name}" in tensor.name.decode()), None)
+        name = next(
+            (name for name in WEIGHTS if name == tensor.name.decode() or f"weights_{name}" in tensor.name.decode()),
+            None,
+        )
         quantization = tensor.quantization
         if name and quantization is not None and quantization.details is not None:
             scales = result.buffers[tensors[quantization.details.scales].buffer].data.view(np.float16)
