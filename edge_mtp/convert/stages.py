@@ -137,7 +137,7 @@ def lowering_key(spec: GraphSpec) -> str:
     versions = repr([(tool, version(tool)) for tool in LOWERING_TOOLS])
     graphs = sorted(Path(edge_mtp.graphs.__path__[0]).glob("*.py"))
     described = json.dumps(asdict(spec), sort_keys=True, default=str)
-    return _digest(described, versions, _sources("lower.py"), *(path.read_text() for path in graphs))
+    return _digest(described, versions, _sources("lower.py", "lowerings.py"), *(path.read_text() for path in graphs))
 
 
 def source_key(*checkpoints: Checkpoint) -> str:

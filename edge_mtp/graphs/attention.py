@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_mtp.checkpoint.config import Attention, DecoderConfig, LayerKind, Rope
+from edge_mtp.graphs.ops import rms_norm, rotate
 
 HIDDEN_LOGIT = -1e9
 """Added to the logit of a cache row outside the sliding window, in float32."""
@@ -23,7 +24,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] float32 -> [..., width] float32."""
-        normed = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.epsilon)
+        normed: Tensor = rms_norm(x, self.epsilon)
         return normed if self.weight is None else normed * self.weight
 
 
@@ -49,12 +50,6 @@ class Rotary(nn.Module):
         angles = position[:, None] * self.inverse_frequencies[None, :]
         angles = torch.cat([angles, angles], dim=-1)[None, :, None, :]
         return angles.cos(), angles.sin()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x [1, T, heads, head_dim] float32, rotated by halves."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 def window_mask(mask: Tensor, position: Tensor, reach: int) -> Tensor:
