@@ -27,8 +27,15 @@ tests: $(STAMP)
 scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
 	$(BIN)/python -m tests.scale
 
-scale-peer: $(STAMP)  ## the stock exporter beside ours, on a shape both can hold
-	$(BIN)/python -m tests.scale.peer
+scale-peer: $(STAMP) build/peer-venv/.installed  ## the stock exporter beside ours, on a shape both can hold
+	$(BIN)/python -m tests.scale.peer --peer-python build/peer-venv/bin/python
+
+# The stock exporter needs tensorflow, which has no place in our own environment.
+build/peer-venv/.installed: tests/scale/peer-requirements.txt
+	$(PYTHON) -m venv build/peer-venv
+	build/peer-venv/bin/pip install --quiet torch==2.13.0
+	build/peer-venv/bin/pip install --quiet --requirement $<
+	touch $@
 
 tiny-pair: $(STAMP)  ## train the tiny pair anew (about 40 minutes on 2 cores)
 	$(BIN)/python -m tests.tiny_pair.make

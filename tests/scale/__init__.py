@@ -1,0 +1,1 @@
+"""Benchmarks at the size of the real models: checkpoints, exports, the engine, the stock exporter."""
