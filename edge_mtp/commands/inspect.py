@@ -1,7 +1,7 @@
 """`edge-mtp inspect BUNDLE`: what a bundle holds, whether MTP is possible, and what is wrong with it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from edge_mtp.bundle.findings import Severity, has_errors
 from edge_mtp.bundle.inspection import Inspection, inspect_bundle, to_json
 from edge_mtp.bundle.reader import Section
-from edge_mtp.bundle.summary import ModelSummary, Tensor
+from edge_mtp.bundle.summary import ModelSummary, Tensor, WeightGroup
 from edge_mtp.errors import ExitCode
 
 COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
@@ -50,7 +50,8 @@ def render(inspection: Inspection, show_all: bool) -> Iterator[RenderableType]:
     yield _sections_table(inspection)
     for name, model in inspection.contents.models.items():
         yield _signatures_table(name, model)
-    yield _weights_table(inspection, show_all)
+    for name, groups in inspection.groups.items():
+        yield _weights_table(name, groups, show_all)
     yield _kv_line(inspection)
     yield _text_line(inspection)
     yield from _verdict(inspection)
@@ -59,6 +60,7 @@ def render(inspection: Inspection, show_all: bool) -> Iterator[RenderableType]:
 
 def _sections_table(inspection: Inspection) -> Table:
     table = _table("Sections", "section", "type", "offset>", "size>", "bits>", "attributes")
+    table.columns[0].no_wrap = True
     for section in inspection.contents.bundle.sections:
         model = inspection.contents.models.get(section.name)
         bits = f"{model.bits_per_weight:.2f}" if model is not None and model.parameters else ""
@@ -103,26 +105,23 @@ def _span(suffixes: list[str]) -> str:
     return suffixes[0] if len(suffixes) == 1 else "{" + ",".join(suffixes) + "}"
 
 
-def _weights_table(inspection: Inspection, show_all: bool) -> Table:
-    title = "Weights by group (bits a weight, scales included)"
-    columns = ("section", "weights", "count>", "stored as", "parameters>", "size>", "bits>")
-    table = _table(title, *columns)
-    for section, found in inspection.groups.items():
-        groups = found if show_all else [group for group in found if group.is_parameter]
-        shown = groups if show_all else groups[:GROUPS_SHOWN]
-        for group in shown:
-            table.add_row(
-                section,
-                escape(group.pattern),
-                str(group.tensors),
-                group.stored_as,
-                f"{group.elements:,}",
-                _size(group.data_bytes + group.scale_bytes),
-                f"{group.bits_per_weight:.2f}",
-            )
-        if len(shown) < len(groups):
-            rest = sum(group.data_bytes + group.scale_bytes for group in groups[len(shown) :])
-            table.add_row(section, f"… {len(groups) - len(shown)} smaller groups (--all)", "", "", "", _size(rest))
+def _weights_table(section: str, groups: Sequence[WeightGroup], show_all: bool) -> Table:
+    """Groups of a section's weights; `.weight` at the end of a name says nothing and is left out."""
+    title = f"Weights of {escape(section)} by group (bits a weight, scales included)"
+    table = _table(title, "weights", "count>", "stored as", "size>", "bits>")
+    table.columns[0].no_wrap = True
+    shown = groups if show_all else groups[:GROUPS_SHOWN]
+    for group in shown:
+        table.add_row(
+            escape(group.pattern.removesuffix(".weight")),
+            str(group.tensors),
+            group.stored_as,
+            _size(group.data_bytes + group.scale_bytes),
+            f"{group.bits_per_weight:.2f}",
+        )
+    if len(shown) < len(groups):
+        rest = sum(group.data_bytes + group.scale_bytes for group in groups[len(shown) :])
+        table.add_row(f"… {len(groups) - len(shown)} smaller groups (--all)", "", "", _size(rest), "")
     return table
 
 

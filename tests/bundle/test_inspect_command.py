@@ -18,7 +18,7 @@ def test_sound_bundle(bundle_path):
     for text in (
         "tf_lite_mtp_drafter",
         "kv_cache_k_{0,1,2} [1,1,64,4] float32",
-        "layers.*.mlp.up_proj.weight",
+        "layers.*.mlp.up_proj ",
         "int4/32",
         "KV cache: 96 bytes a token",
         "MTP possible: yes, 3 draft steps",
