@@ -11,6 +11,9 @@ from edge_mtp.convert.plan import SectionPlan, bits_per_weight
 from edge_mtp.convert.preflight import available_memory_bytes, needed_disk_bytes, needed_memory_bytes
 from edge_mtp.convert.smoke import SmokeResult
 
+LOW_ACCEPTANCE = 0.1
+"""Below this share of accepted drafts a user is warned: it breaks even nowhere, and hints at the wrong drafter."""
+
 
 def print_plan(console: Console, prepared: Prepared) -> None:
     """Sections with tensors, bits and bytes; lengths; memory and disk; the pair's warnings."""
@@ -68,6 +71,13 @@ def print_result(console: Console, result: ExportResult) -> None:
             f"{smoke.prompts - smoke.differing} of {smoke.prompts} texts equal with MTP off and on"
             f"{_parting(smoke)}; "
             f"decode {smoke.decode_tokens_per_s_off:.1f} → {smoke.decode_tokens_per_s_on:.1f} tok/s",
+            highlight=False,
+        )
+    if smoke.acceptance_rate is not None and smoke.acceptance_rate < LOW_ACCEPTANCE:
+        console.print(
+            f"warning: fewer than one draft in {1 / LOW_ACCEPTANCE:.0f} was accepted, so MTP will slow this model "
+            "down; is this the drafter of the model that TARGET was tuned from?",
+            style="yellow",
             highlight=False,
         )
     if result.fault is None:
