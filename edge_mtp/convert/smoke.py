@@ -1,9 +1,12 @@
 """The last stage: the stock engine runs the bundle with MTP off and on before success is reported."""
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from edge_mtp.convert.stages import ENGINE_CACHE
@@ -54,7 +57,7 @@ def smoke_run(bundle: Path, context_tokens: int, scratch: Path) -> SmokeResult:
     """
     budget = min(MAX_OUTPUT_TOKENS, context_tokens // 4)
     try:
-        with TemporaryDirectory(prefix=ENGINE_CACHE, dir=scratch) as cache:
+        with _engine_cache(scratch) as cache:
             off, on = (
                 run_engine(bundle, PROMPTS, EngineOptions(speculative, budget, cache_dir=cache))
                 for speculative in (False, True)
@@ -73,6 +76,17 @@ def smoke_run(bundle: Path, context_tokens: int, scratch: Path) -> SmokeResult:
         sample=off.replies[0].text,
         fault=_fault(off, on, early),
     )
+
+
+@contextmanager
+def _engine_cache(scratch: Path) -> Iterator[str]:
+    """A directory in `scratch` for the block. `tempfile` would leave it behind where Ctrl-C comes as it is made."""
+    cache = scratch / f"{ENGINE_CACHE}{os.getpid()}"
+    try:
+        cache.mkdir(exist_ok=True)
+        yield str(cache)
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 def agreed_tokens(off: EngineReply, on: EngineReply, budget: int) -> int | None:

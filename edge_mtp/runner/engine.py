@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from edge_mtp.errors import EngineError
 
@@ -80,21 +79,23 @@ def run_engine(bundle: Path, prompts: Sequence[str], options: EngineOptions) -> 
 
 def _run_child(request: str, bundle: Path, timeout_s: float) -> tuple[str, str]:
     command = [sys.executable, "-m", "edge_mtp.runner.engine_child"]
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace")
     try:
-        child: Any = subprocess.run(
-            command, input=request, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
-        )
+        output, log = child.communicate(request, timeout_s)
     except subprocess.TimeoutExpired:
         raise EngineError(
             f"LiteRT-LM did not finish {bundle.name} within {timeout_s:.0f} s; "
             "try fewer prompts or tokens, or a machine that is less busy"
         ) from None
+    finally:  # also on Ctrl-C: whoever removes the engine's files must find it gone
+        child.kill()
+        child.wait()
     if child.returncode != 0:
         raise EngineError(
-            f"LiteRT-LM could not run {bundle.name} (exit status {child.returncode}). "
-            f"Its log ends:\n{_tail(child.stderr)}"
+            f"LiteRT-LM could not run {bundle.name} (exit status {child.returncode}). Its log ends:\n{_tail(log)}"
         )
-    return child.stdout, child.stderr
+    return output, log
 
 
 def _acceptance(log: str) -> float | None:
