@@ -16,9 +16,8 @@ from edge_mtp.runner.engine import EngineOptions, EngineReply, EngineRun, run_en
 PROMPTS: Final = (
     "Explain in one paragraph why the sky is blue.",
     "Write a Python function that returns the n-th Fibonacci number.",
-    "List three uses of a paper clip.",
 )
-MAX_OUTPUT_TOKENS: Final = 32
+MAX_OUTPUT_TOKENS: Final = 24
 AGREED_TOKENS: Final = 8
 """Greedy texts with MTP off and on must agree for at least so many tokens (two full rounds of K = 3).
 
