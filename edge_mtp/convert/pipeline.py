@@ -147,9 +147,10 @@ def build(prepared: Prepared, reporter: Reporter) -> Built:
 
 
 def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stages], reporter: Reporter) -> None:
-    """Runs every unfinished stage: tracing and quantizing, then splicing.
+    """Runs every unfinished stage: quantizing, tracing, splicing.
 
-    Splicing has workers of its own, because those that traced still hold what torch has allocated.
+    Each has workers of its own, because a worker that traced still holds what torch has allocated. Quantizing comes
+    first, because it is what finds damaged weights.
     """
     waiting = [section for section in prepared.plan.sections if not _is_spliced(stages[section.name])]
     for section in prepared.plan.sections:
@@ -159,7 +160,9 @@ def _make_sections(prepared: Prepared, work: WorkDir, stages: Mapping[str, Stage
     splices = [
         Job(f"splice {section.name}", worker.splice_section, (section, stages[section.name])) for section in waiting
     ]
-    for jobs in filter(None, (sorted(parts, key=_urgency), splices)):
+    quantizing = [job for job in parts if job.total is not None]
+    tracing = [job for job in parts if job.total is None]
+    for jobs in filter(None, (sorted(quantizing, key=_bytes_left), sorted(tracing, key=_urgency), splices)):
         with worker_pool(work.directory / WORKER_LOG, reporter.advance) as pool:
             run_jobs(pool, jobs, reporter)
 
@@ -180,10 +183,15 @@ def _parts(section: SectionPlan, prepared: Prepared, stage: Stages, reporter: Re
         yield Job(task, worker.quantize, (section, prepared.sources, stage), total)
 
 
+def _bytes_left(job: Job) -> int:
+    """Most bytes first, so that both workers end together."""
+    return -(job.total or 0)
+
+
 def _urgency(job: Job) -> int:
-    """Longest jobs first, so that both workers end together: whole-model graphs, then weights, then the rest."""
+    """Longest graphs first: all layers with the head, then prefill's owning layers, then the small ones."""
     whole_model = job.task.endswith((f" {names.DECODE}", f" {names.VERIFY}"))
-    return 0 if whole_model else 1 if job.total else 2
+    return 0 if whole_model else 1 if names.PREFILL_PREFIX in job.task else 2
 
 
 def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter) -> WrittenBundle:
