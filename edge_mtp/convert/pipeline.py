@@ -1,6 +1,6 @@
 """`export` from two checkpoint directories to one bundle, stage by stage.
 
-prepare (read, check, plan; writes nothing) -> lower and quantize each section in worker processes -> splice
+prepare (read, check, plan; writes nothing) -> quantize, trace and splice in worker processes
 -> write the bundle aside -> lint -> smoke run in the engine -> manifest and bundle get their names.
 """
 

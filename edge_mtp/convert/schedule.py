@@ -19,7 +19,7 @@ from edge_mtp.errors import ResourceError
 T = TypeVar("T")
 
 WORKERS: Final = 2
-"""Two tracers, or a tracer and a quantizer; more would raise the peak of memory and few laptops have the cores."""
+"""Of each stage; more would raise the peak of memory, which two tracers set."""
 
 
 class Reporter(Protocol):

@@ -7,7 +7,7 @@ Written after transformers' `modeling_gemma4.py` (Gemma 4: scale 1, RMS-normed q
 import torch
 from torch import Tensor, nn
 
-from edge_mtp.checkpoint.config import Attention, DecoderConfig, LayerKind, Rope
+from edge_mtp.checkpoint.config import Attention, DecoderConfig, Rope
 from edge_mtp.graphs.ops import rms_norm, rotate
 
 HIDDEN_LOGIT = -1e9
@@ -121,8 +121,3 @@ class OwningAttention(QueryAttention):
         zero = torch.zeros((), dtype=slot.dtype, device=slot.device)
         write = torch.ops.litert_torch.dynamic_update_slice
         return write(keys, key, [zero, zero, slot, zero]), write(values, value, [zero, zero, zero, slot])
-
-
-def rotary_tables(config: DecoderConfig) -> dict[LayerKind, Tensor]:
-    """Inverse frequencies by layer kind, the values of each `Rotary` buffer."""
-    return {kind: inverse_frequencies(a.rope, a.head_dim) for kind, a in config.attention.items()}
