@@ -12,10 +12,14 @@ from tests.scale.memory import Measured
 
 @dataclass(frozen=True)
 class Bar:
-    """The most a run may take; None where nothing was promised."""
+    """The most a run may take; None where nothing was promised.
+
+    `own_bytes` bounds what the process tree demands: memory outside the pages of mapped files, which the
+    kernel takes back when it needs them (the smoke run's engine maps the bundle and its weight cache).
+    """
 
     wall_s: float | None = None
-    peak_bytes: float | None = None
+    own_bytes: float | None = None
 
 
 BARS = {"E2B": Bar(150, 2.0e9), "E4B": Bar(270, 2.5e9), "E2B again": Bar(60, 2.0e9)}
@@ -41,9 +45,9 @@ class ExportRun:
         if self.bar.wall_s is not None and self.measured.wall_s > self.bar.wall_s:
             wall, most = self.measured.wall_s, self.bar.wall_s
             found.append(f"{self.name}: {wall:.0f} s, over the bar of {most:.0f} s")
-        if self.bar.peak_bytes is not None and self.measured.peak.bytes > self.bar.peak_bytes:
-            peak, bar = self.measured.peak.bytes / 1e9, self.bar.peak_bytes / 1e9
-            found.append(f"{self.name}: {peak:.2f} GB, over the bar of {bar:.1f} GB")
+        if self.bar.own_bytes is not None and self.measured.own_peak.own_bytes > self.bar.own_bytes:
+            own, bar = self.measured.own_peak.own_bytes / 1e9, self.bar.own_bytes / 1e9
+            found.append(f"{self.name}: {own:.2f} GB without mapped files, over the bar of {bar:.1f} GB")
         return found
 
 

@@ -17,14 +17,14 @@ def print_exports(runs: Sequence[ExportRun]) -> None:
     table = _table("export", *headings)
     for run in runs:
         measured, bar = run.measured, run.bar
-        peak_bar = None if bar.peak_bytes is None else bar.peak_bytes / 1e9
+        own_bar = None if bar.own_bytes is None else bar.own_bytes / 1e9
         table.add_row(
             run.name,
             _against(measured.wall_s, bar.wall_s, 0),
             f"{measured.cpu_s:.0f}",
             f"{run.load:.1f}",
-            _against(measured.peak.bytes / 1e9, peak_bar, 2) + f" {measured.measure}",
-            f"{measured.own_peak.own_bytes / 1e9:.2f}",
+            f"{measured.peak.bytes / 1e9:.2f} {measured.measure}",
+            _against(measured.own_peak.own_bytes / 1e9, own_bar, 2),
             f"{measured.largest_process_bytes / 1e9:.2f}",
             f"{run.bundle_bytes / 1e9:.3f}" if run.bundle_bytes else "-",
         )
