@@ -79,7 +79,12 @@ def read_contents(path: Path) -> Contents:
 
 def is_cache(tensor: Tensor) -> bool:
     """Whether a tensor is a KV cache by its name."""
-    return tensor.name.startswith((names.KV_KEY_PREFIX, names.KV_VALUE_PREFIX))
+    return is_cache_name(tensor.name)
+
+
+def is_cache_name(name: str) -> bool:
+    """Whether a tensor called `name` is a KV cache."""
+    return name.startswith((names.KV_KEY_PREFIX, names.KV_VALUE_PREFIX))
 
 
 def cache_tensors(signature: Signature) -> dict[str, Tensor]:

@@ -5,11 +5,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Event, Timer
+from typing import Any
 
 from edge_mtp.errors import EngineError
+from edge_mtp.runner.sampling import Sampler
 
 NO_CACHE = ":nocache"
 """The engine's own spelling for "write no weight cache beside the bundle"."""
@@ -19,7 +24,11 @@ _SUCCESS_RATE = re.compile(r"Success rate:\s*([0-9.eE+-]+|nan)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to run: `speculative` drafts and verifies, `chat` applies the bundle's template to each prompt."""
+    """How to run.
+
+    `speculative` drafts and verifies. `chat` applies the bundle's template to each prompt, `system` is then the system
+    message. With `one_conversation` the prompts are turns of one talk, else each begins a new one.
+    """
 
     speculative: bool
     max_output_tokens: int = 64
@@ -29,14 +38,21 @@ class EngineOptions:
     chat: bool = True
     cache_dir: str = NO_CACHE
     timeout_s: float = 600.0
+    sampler: Sampler = field(default_factory=Sampler)
+    system: str | None = None
+    one_conversation: bool = False
 
 
 @dataclass(frozen=True)
 class EngineReply:
-    """One prompt's greedy reply. One chunk is the text of one step, or of one draft-and-verify round."""
+    """One prompt's reply. One chunk is the text of one step, or of one draft-and-verify round.
+
+    `chunk_s` says when each came, in seconds after the prompt was handed over.
+    """
 
     prompt: str
     chunks: tuple[str, ...]
+    chunk_s: tuple[float, ...]
     prefill_tokens: int
     prefill_tokens_per_s: float
     decode_tokens: int
@@ -58,44 +74,74 @@ class EngineRun:
     log: str
 
 
-def run_engine(bundle: Path, prompts: Sequence[str], options: EngineOptions) -> EngineRun:
-    """Runs `prompts` through LiteRT-LM one after another; EngineError with the log's tail where it fails."""
-    request = {
-        "bundle": str(bundle),
-        "prompts": list(prompts),
-        "speculative": options.speculative,
-        "max_output_tokens": options.max_output_tokens,
-        "max_num_tokens": options.max_num_tokens,
-        "threads": options.threads,
-        "backend": options.backend,
-        "chat": options.chat,
-        "cache_dir": options.cache_dir,
-    }
-    output, log = _run_child(json.dumps(request), bundle, options.timeout_s)
-    first, *replies = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    parsed = tuple(EngineReply(**{**reply, "chunks": tuple(reply["chunks"])}) for reply in replies)
+def run_engine(
+    bundle: Path, prompts: Sequence[str], options: EngineOptions, hear: Callable[[str], None] | None = None
+) -> EngineRun:
+    """Runs `prompts` through LiteRT-LM one after another; EngineError with the log's tail where it fails.
+
+    `hear` gets each chunk of text as it comes, and a line end behind each reply.
+    """
+    request = {**asdict(options), "bundle": str(bundle), "prompts": list(prompts)}
+    lines, log = _run_child(json.dumps(request), bundle, options.timeout_s, hear or (lambda chunk: None))
+    first, *replies = lines
+    parsed = tuple(
+        EngineReply(**{**reply, "chunks": tuple(reply["chunks"]), "chunk_s": tuple(reply["chunk_s"])})
+        for reply in replies
+    )
     return EngineRun(parsed, first["load_s"], _acceptance(log), log)
 
 
-def _run_child(request: str, bundle: Path, timeout_s: float) -> tuple[str, str]:
+def _run_child(
+    request: str, bundle: Path, timeout_s: float, hear: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], str]:
+    """The child's JSON lines, chunks left out, and its log."""
     command = [sys.executable, "-m", "edge_mtp.runner.engine_child"]
     pipe = subprocess.PIPE
-    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace")
-    try:
-        output, log = child.communicate(request, timeout_s)
-    except subprocess.TimeoutExpired:
+    with TemporaryFile("w+", errors="replace") as log:
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True, errors="replace")
+        assert child.stdin is not None and child.stdout is not None
+        late = Event()
+        watch = Timer(timeout_s, _end, (child, late))
+        watch.start()
+        try:
+            with suppress(BrokenPipeError):  # it died at once; its exit status says so below
+                child.stdin.write(request)
+                child.stdin.close()
+            values = list(_heard(child.stdout, hear))
+            child.wait()
+        finally:  # also on Ctrl-C: whoever removes the engine's files must find it gone
+            watch.cancel()
+            child.kill()
+            child.wait()
+        log.seek(0)
+        text = log.read()
+    if late.is_set() and child.returncode != 0:
         raise EngineError(
             f"LiteRT-LM did not finish {bundle.name} within {timeout_s:.0f} s; "
             "try fewer prompts or tokens, or a machine that is less busy"
-        ) from None
-    finally:  # also on Ctrl-C: whoever removes the engine's files must find it gone
-        child.kill()
-        child.wait()
+        )
     if child.returncode != 0:
         raise EngineError(
-            f"LiteRT-LM could not run {bundle.name} (exit status {child.returncode}). Its log ends:\n{_tail(log)}"
+            f"LiteRT-LM could not run {bundle.name} (exit status {child.returncode}). Its log ends:\n{_tail(text)}"
         )
-    return output, log
+    return values, text
+
+
+def _end(child: "subprocess.Popen[str]", late: Event) -> None:
+    late.set()  # first, since the caller looks as soon as the child is gone
+    child.kill()
+
+
+def _heard(lines: Iterable[str], hear: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """JSON objects among `lines`, of which a killed child may leave half of the last; chunks go to `hear`."""
+    for line in lines:
+        value = json.loads(line) if line.startswith("{") and line.endswith("\n") else {}
+        if "chunk" in value:
+            hear(value["chunk"])
+        elif value:
+            yield value
+        if "chunks" in value:
+            hear("\n")
 
 
 def _acceptance(log: str) -> float | None:

@@ -31,7 +31,7 @@ BUDGET = 12
 
 def reply(*chunks: str, tokens: int | None = None) -> EngineReply:
     """A reply in `chunks`; a plain one has one token a chunk."""
-    return EngineReply("prompt", chunks, 5, 100.0, len(chunks) if tokens is None else tokens, 50.0)
+    return EngineReply("prompt", chunks, (), 5, 100.0, len(chunks) if tokens is None else tokens, 50.0)
 
 
 def run(*replies: EngineReply, rate: float | None = 0.5) -> EngineRun:
