@@ -5,12 +5,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types tests scale scale-peer tiny-pair bench clean
+.PHONY: demo test lint types tests parity scale scale-peer tiny-pair bench clean
 
-demo: $(STAMP)  ## export the tiny pair, run it with MTP off and on in LiteRT-LM, inspect it
+TINY := --target tests/data/tiny/target --drafter tests/data/tiny/drafter
+
+demo: $(STAMP)  ## export the tiny pair, inspect it, run it with MTP in LiteRT-LM and in our runner, prove it
 	mkdir -p build
 	$(BIN)/edge-mtp export tests/data/tiny/target tests/data/tiny/drafter --output build/tiny.litertlm --overwrite
 	$(BIN)/edge-mtp inspect build/tiny.litertlm
+	$(BIN)/edge-mtp run build/tiny.litertlm --chat --prompt 'What is `os.lockf`?' --max-tokens 48 --engine
+	$(BIN)/edge-mtp run build/tiny.litertlm --chat --prompt 'What is `os.lockf`?' --max-tokens 48
+	$(BIN)/edge-mtp parity build/tiny.litertlm $(TINY) --output build/report --per-suite 3 --max-tokens 32
 
 test: lint types tests  ## everything CI checks
 
@@ -23,6 +28,9 @@ types: $(STAMP)
 
 tests: $(STAMP)
 	$(BIN)/pytest
+
+parity: $(STAMP)  ## the whole ladder on all 144 prompts; after make demo
+	$(BIN)/edge-mtp parity build/tiny.litertlm $(TINY) --output build/report
 
 scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
 	$(BIN)/python -m tests.scale
@@ -40,8 +48,9 @@ build/peer-venv/.installed: tests/scale/peer-requirements.txt
 tiny-pair: $(STAMP)  ## train the tiny pair anew (about 40 minutes on 2 cores)
 	$(BIN)/python -m tests.tiny_pair.make
 
-bench: $(STAMP)  ## quantizer throughput by format
+bench: $(STAMP)  ## quantizer throughput by format; our runner beside the engine on the synthetic E2B (20 GB of disk)
 	$(BIN)/python -m tests.convert.bench_quantize
+	$(BIN)/python -m tests.scale.runner
 
 # torch first and by its exact pin: pip would otherwise take a CUDA build of several gigabytes.
 $(STAMP): pyproject.toml constraints.txt

@@ -8,6 +8,8 @@ import click
 from edge_mtp import __version__
 from edge_mtp.commands.export import export
 from edge_mtp.commands.inspect import inspect
+from edge_mtp.commands.parity import parity
+from edge_mtp.commands.run import run
 from edge_mtp.errors import EdgeMtpError
 
 INTERRUPTED = 130
@@ -24,7 +26,8 @@ class Commands(click.Group):
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("interrupted; finished stages are kept, run the same command again to go on", err=True)
+            kept = "; finished stages are kept, run the same command again to go on"
+            click.echo(f"interrupted{kept if ctx.invoked_subcommand == export.name else ''}", err=True)
             sys.exit(INTERRUPTED)
 
 
@@ -39,6 +42,8 @@ def main() -> None:
 
 main.add_command(export)
 main.add_command(inspect)
+main.add_command(run)
+main.add_command(parity)
 
 if __name__ == "__main__":
     main()

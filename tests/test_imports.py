@@ -17,8 +17,10 @@ HEAVY = ("jax", "litert_torch", "tensorflow", "torch", "transformers")
 LAYERS = (
     ("cli",),
     ("commands",),
-    ("convert", "parity", "device"),
-    ("runner", "bundle", "graphs"),
+    ("parity", "device"),
+    ("render", "convert"),
+    ("runner",),
+    ("bundle", "graphs"),
     ("checkpoint",),
     ("recipe",),
     ("toml_table",),
@@ -33,6 +35,7 @@ GROUPS = {
     "bundle": ("edge_mtp.bundle",),
     "checkpoint": ("edge_mtp.checkpoint",),
     "recipe": ("edge_mtp.recipe", "edge_mtp.toml_table", "edge_mtp.names", "edge_mtp.errors"),
+    "render": ("edge_mtp.render",),
     "command line": ("edge_mtp.cli", "edge_mtp.commands"),
     "the export's parent": ("edge_mtp.convert.finish",),
 }
@@ -116,7 +119,7 @@ def test_imports_go_downwards():
     ("path", "source", "wrong"),
     [
         ("runner/engine.py", "from edge_mtp.convert.plan import ExportPlan", ["runner/engine.py imports convert"]),
-        ("runner/engine.py", "import edge_mtp.bundle.reader", ["runner/engine.py imports bundle"]),
+        ("bundle/lint.py", "import edge_mtp.runner.engine", ["bundle/lint.py imports runner"]),
         ("names.py", "from edge_mtp import errors, recipe", ["names.py imports errors", "names.py imports recipe"]),
         (
             "bundle/lint.py",
