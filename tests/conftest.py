@@ -1,5 +1,6 @@
 """Fixtures for all tests: a graph cache of the run's own, the tiny trained pair, and bundles exported from it."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from tests.export.command import run_export
 from tests.scale.checkpoint import PairPaths
 
 TINY = Path(__file__).parent / "data" / "tiny"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs so, and what they start inherits it: no test of Ctrl-C could pass.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Exported = Callable[..., Path]
 
