@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types tests parity scale scale-peer tiny-pair bench clean
+.PHONY: demo test lint types tests parity gpu scale scale-peer tiny-pair bench clean
 
 TINY := --target tests/data/tiny/target --drafter tests/data/tiny/drafter
 
@@ -31,6 +31,13 @@ tests: $(STAMP)
 
 parity: $(STAMP)  ## the whole ladder on all 144 prompts; after make demo
 	$(BIN)/edge-mtp parity build/tiny.litertlm $(TINY) --output build/report
+
+# Without a GPU a CPU Vulkan driver does: Debian's chromium has one that LiteRT-LM accepts.
+gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four formats (a minute on a GPU, twenty without)
+	ldconfig -p | grep -q libvulkan || apt-get install -y -qq libvulkan1
+	ls /usr/share/vulkan/icd.d/*nvidia* /usr/lib/chromium/vk_swiftshader_icd.json >/dev/null 2>&1 \
+	  || apt-get install -y -qq --no-install-recommends chromium
+	$(BIN)/python -m tests.gpu
 
 scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
 	$(BIN)/python -m tests.scale

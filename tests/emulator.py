@@ -1,4 +1,4 @@
-"""Drives a bundle's signatures as LiteRT-LM does, in numpy: masks, positions, padded chunks, caches.
+"""Drives a bundle's signatures as LiteRT-LM does, in numpy: masks, positions, padded chunks, caches, `param_tensor`.
 
 After the runtime's own source (https://github.com/google-ai-edge/LiteRT-LM, runtime/executor:
 llm_litert_compiled_model_executor.cc, litert_compiled_model_executor_utils.cc, llm_litert_mtp_drafter.cc).
@@ -52,6 +52,14 @@ def causal_mask(tokens: int, rows: int, start: int, real: int) -> Floats:
     for index in range(real):
         mask[0, 0, index, : start + index + 1] = 0.0
     return mask
+
+
+def param_tensor(start: int, real: int) -> NDArray[np.int32]:
+    """[1, 1, 1, 7] int32 of a call for `real` tokens from cache row `start` on: [start, end, end, 0, 0, 0, 0].
+
+    The GPU's operators write the rows from start to before end, and read those before end.
+    """
+    return np.array([start, start + real, start + real, 0, 0, 0, 0], np.int32).reshape(1, 1, 1, 7)
 
 
 def greedy_chunks(count: int, lengths: Sequence[int]) -> list[tuple[int, int]]:
@@ -136,12 +144,13 @@ class Runtime:
     def draft(self, token: int, hidden: Floats, steps: int) -> Draft:
         """`steps` draft steps after `token`, which is to be processed at slot `position`; hidden [backbone].
 
-        All steps get `input_pos` = position - 1 and a mask over rows 0..position-1.
+        All steps get `input_pos` = position - 1, a mask over rows 0..position-1, and a `param_tensor` of that one row.
         """
         assert self.drafter is not None
         kept = {
             names.INPUT_POS: np.array([self.position - 1], np.int32),
             names.MASK: causal_mask(1, self.rows, self.position - 1, 1),
+            names.PARAM_TENSOR: param_tensor(self.position - 1, 1),
             **self.caches,
         }
         tokens, logits, projected = [token], [], []
@@ -162,6 +171,7 @@ class Runtime:
         inputs = {
             names.INPUT_POS: positions,
             names.MASK: causal_mask(length, self.rows, self.position, real),
+            names.PARAM_TENSOR: param_tensor(self.position, real),
             names.EMBEDDINGS: self._embed(self.embedder, tokens, length, padding),
             **self.caches,
         }

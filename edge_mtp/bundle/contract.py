@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from edge_mtp import names
 from edge_mtp.bundle.contents import Contents, cache_tensors, is_cache, longest_cache
-from edge_mtp.bundle.findings import Finding, Severity, error, info, warning
+from edge_mtp.bundle.findings import Finding, Severity, error, said, warning
 from edge_mtp.bundle.summary import Signature, Tensor
 
 LOCAL_MASK = "local_mask"
-PARAM_TENSOR = "param_tensor"  # makes the runtime keep one KV buffer for input and output
 TOKENS_INPUT = "tokens"  # of targets that hold their embedding themselves
 KNOWN_INPUTS = {
     names.EMBEDDINGS,
@@ -23,8 +22,9 @@ KNOWN_INPUTS = {
     names.TOKEN_IDS,
     names.ACTIVATIONS,
     LOCAL_MASK,
-    PARAM_TENSOR,
+    names.PARAM_TENSOR,
 }
+CACHE_NAME = "cache-name"
 
 Shape = tuple[int, ...]
 
@@ -79,7 +79,7 @@ def check_mtp(contents: Contents) -> list[Finding]:
 
 def judge_mtp(contents: Contents, findings: list[Finding]) -> MtpVerdict:
     """The verdict over the findings of `check_target` and `check_mtp`."""
-    missing = tuple(f"{one.where}: {one.message}" for one in findings if one.severity is Severity.ERROR)
+    missing = tuple(said(one) for one in findings if one.severity is Severity.ERROR)
     return MtpVerdict(possible=not missing, draft_steps=contents.draft_steps, missing=missing)
 
 
@@ -160,8 +160,6 @@ def _check_drafter(contents: Contents, drafter: Signature) -> Iterator[Finding]:
         yield error("missing-tensor", where, f"{message}{names.KV_VALUE_PREFIX}<layer>; found {_listed(drafter)}")
     for name, tensor in donors.items():
         yield from _check_donor(where, tensor, owned.get(name))
-    if drafter.input(PARAM_TENSOR) is None:
-        yield info("no-param-tensor", where, f"takes no {PARAM_TENSOR}: MTP runs on the CPU, on the GPU it cannot")
 
 
 def _check_donor(where: str, tensor: Tensor, owned: Tensor | None) -> Iterator[Finding]:
@@ -202,8 +200,14 @@ def _same_shape(where: str, tensor: Tensor, shape: Shape) -> Iterator[Finding]:
 
 def _unknown_inputs(where: str, signature: Signature, known: set[str]) -> Iterator[Finding]:
     unknown = [one.name for one in signature.inputs if one.name not in known and not is_cache(one)]
-    if unknown:
-        message = f"inputs {', '.join(unknown)} are unknown to the runtime, which leaves them unset; rename them"
+    caches = [name for name in unknown if "cache" in name]
+    others = [name for name in unknown if name not in caches]
+    if caches:
+        message = f"inputs {', '.join(caches)} are no KV caches to the runtime, those are {names.KV_KEY_PREFIX}<layer> "
+        effect = "left unset, they lower the success rate and change no text, or no GPU engine starts; rename them"
+        yield warning(CACHE_NAME, where, f"{message}and {names.KV_VALUE_PREFIX}<layer>; {effect}")
+    if others:
+        message = f"inputs {', '.join(others)} are unknown to the runtime, which leaves them unset; rename them"
         yield warning("unknown-tensor", where, message)
 
 

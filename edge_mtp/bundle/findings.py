@@ -38,6 +38,11 @@ def info(code: str, where: str, message: str) -> Finding:
     return Finding(code, Severity.INFO, where, message)
 
 
+def said(finding: Finding) -> str:
+    """A finding in words: where, and what."""
+    return f"{finding.where}: {finding.message}"
+
+
 def has_errors(findings: Iterable[Finding]) -> bool:
     """Whether any finding is an error."""
     return any(finding.severity is Severity.ERROR for finding in findings)

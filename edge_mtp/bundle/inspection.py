@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from edge_mtp.bundle.contents import Contents, KvMemory, kv_memory, read_contents
 from edge_mtp.bundle.contract import MtpVerdict, check_mtp, check_target, judge_mtp
 from edge_mtp.bundle.findings import Finding
+from edge_mtp.bundle.gpu import GpuVerdict, judge_gpu
 from edge_mtp.bundle.lint import lint
 from edge_mtp.bundle.summary import Signature, WeightGroup
 
@@ -24,18 +25,22 @@ class Inspection:
     groups: Mapping[str, tuple[WeightGroup, ...]]
     kv: KvMemory | None
     mtp: MtpVerdict
+    gpu: GpuVerdict
     findings: tuple[Finding, ...]
 
 
 def inspect_bundle(path: Path) -> Inspection:
     """Inspection of the bundle at `path`; BundleError where it is no bundle or damaged."""
     contents = read_contents(path)
+    mtp = judge_mtp(contents, [*check_target(contents), *check_mtp(contents)])
+    findings = tuple(lint(contents))
     return Inspection(
         contents=contents,
         groups={name: model.groups for name, model in contents.models.items()},
         kv=kv_memory(contents),
-        mtp=judge_mtp(contents, [*check_target(contents), *check_mtp(contents)]),
-        findings=tuple(lint(contents)),
+        mtp=mtp,
+        gpu=judge_gpu(mtp, findings),
+        findings=findings,
     )
 
 
@@ -55,6 +60,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "executor_metadata": _proto_json(contents.executor_metadata),
         "kv_cache": None if inspection.kv is None else asdict(inspection.kv),
         "mtp": asdict(inspection.mtp),
+        "mtp_on_gpu": asdict(inspection.gpu),
         "findings": [asdict(finding) for finding in inspection.findings],
     }
 

@@ -10,13 +10,13 @@ from edge_mtp import names
 from edge_mtp.bundle.contents import Contents, cache_rows, cache_tensors, longest_cache
 from edge_mtp.bundle.contract import check_mtp, check_target
 from edge_mtp.bundle.findings import Finding, error, info, warning
+from edge_mtp.bundle.gpu import COMPOSITE_OP, CPU_CONSTRAINT, TRIED_COMPOSITES, check_activations, check_gpu
 from edge_mtp.bundle.metadata import TURN_END
 from edge_mtp.bundle.reader import Section
 from edge_mtp.bundle.summary import ModelSummary, Weight, group_weights, packed_bytes
 from edge_mtp.bundle.template import missing_methods
 
 MANY_FLOAT_WEIGHTS = 10_000_000
-FULL_ACTIVATIONS = ("fp32", "float32")
 # Of the STABLEHLO ops, ai-edge-litert 2.3 has kernels for these; a test loads a model of each op to see.
 STABLEHLO_KERNELS = frozenset(
     f"STABLEHLO_{name}"
@@ -40,6 +40,7 @@ def lint(contents: Contents) -> list[Finding]:
     findings.extend(check_target(contents))
     if names.DRAFTER in contents.models:
         findings.extend(check_mtp(contents))
+        findings.extend(check_gpu(contents))
     else:
         kind = names.MODEL_TYPES[names.DRAFTER]
         findings.append(info("no-drafter", "bundle", f"no section of type {kind}: runs without MTP"))
@@ -76,11 +77,8 @@ def _check_order(sections: Sequence[Section]) -> Iterator[Finding]:
 def _check_attributes(section: Section) -> Iterator[Finding]:
     if section.name == names.DRAFTER and "cpu" in section.backends:
         message = "backend_constraint=cpu crashes the engine on the GPU (google-ai-edge/gallery#791); remove it"
-        yield error("drafter-cpu-constraint", section.name, message)
-    if section.name in (names.TARGET, names.DRAFTER) and section.activation not in FULL_ACTIVATIONS:
-        found = section.activation or "not set, so fp16 on GPUs"
-        message = f"prefer_activation_type is {found}; fp16 corrupts digits on phone GPUs, set fp32"
-        yield warning("activation-type", section.name, message)
+        yield error(CPU_CONSTRAINT, section.name, message)
+    yield from check_activations(section)
 
 
 def _check_metadata(contents: Contents) -> Iterator[Finding]:
@@ -171,9 +169,10 @@ def _check_ops(section: str, model: ModelSummary) -> Iterator[Finding]:
         yield error("unregistered-op", section, message)
     for name, count in sorted(model.customs.items()):
         yield error("custom-op", section, f"uses custom op {name or 'without a name'} {count} times; replace it")
-    if model.composites:
-        listed = ", ".join(f"{name} × {count}" for name, count in sorted(model.composites.items()))
-        yield info("composite-op", section, f"composites for the GPU, with a fallback on the CPU: {listed}")
+    untried = {name: count for name, count in model.composites.items() if name not in TRIED_COMPOSITES}
+    if untried:
+        listed = ", ".join(f"{name} × {count}" for name, count in sorted(untried.items()))
+        yield info(COMPOSITE_OP, section, f"composites not tried on a GPU, the CPU runs what stands for them: {listed}")
 
 
 def _check_weights(section: str, model: ModelSummary) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from edge_mtp.bundle.operators import Graph
+
 _TYPES_BY_BITS = {
     64: ("FLOAT64", "INT64", "UINT64", "COMPLEX64"),
     32: ("FLOAT32", "INT32", "UINT32"),
@@ -102,7 +104,11 @@ class WeightGroup:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What one `.tflite` holds; `composites` and `customs` count ops by the name they carry."""
+    """What one `.tflite` holds.
+
+    `ops`, `composites` and `customs` count the ops of all subgraphs, the latter two by the name they carry. `graphs`
+    are the signatures' own, by key.
+    """
 
     description: str
     signatures: tuple[Signature, ...]
@@ -110,6 +116,7 @@ class ModelSummary:
     ops: Mapping[str, int]
     composites: Mapping[str, int]
     customs: Mapping[str, int]
+    graphs: Mapping[str, Graph]
 
     @property
     def groups(self) -> tuple[WeightGroup, ...]:

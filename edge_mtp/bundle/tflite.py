@@ -1,4 +1,4 @@
-"""Summary of a `.tflite` flatbuffer: signatures, stored types, weights and ops, without loading the weights.
+"""Summary of a `.tflite` flatbuffer: signatures, stored types, weights and operators, without loading the weights.
 
 The interpreter shows INT4 and INT2 weights as int8; here they are read from the flatbuffer as stored.
 Python's flatbuffers package has no verifier, so counts are bounded here and every error that garbage can
@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 
 from edge_mtp.bundle.border import refusing_garbage
+from edge_mtp.bundle.operators import Graph, Operator
 from edge_mtp.bundle.summary import ModelSummary, Signature, Tensor, Weight
 
 IDENTIFIER = b"TFL3"
+COMPOSITE = "STABLEHLO_COMPOSITE"
 MAX_ENTRIES = 1 << 20
 
 
@@ -33,14 +36,20 @@ def _summarize(model: Any, size: int) -> ModelSummary:
         raise ValueError("it has no graphs")
     externals = {one.Id(): one for one in _all(model.ExternalBuffers, model.ExternalBuffersLength())}
     buffers = [_buffer_bytes(one, size) for one in _all(model.Buffers, model.BuffersLength())]
-    ops, composites, customs = _count_ops(model, subgraphs)
+    codes = list(_all(model.OperatorCodes, model.OperatorCodesLength()))
+    ops, composites, customs = _count_ops(codes, subgraphs)
+    definitions = list(_all(model.SignatureDefs, model.SignatureDefsLength()))
     return ModelSummary(
         description=_text(model.Description()),
-        signatures=tuple(_signature(subgraphs, one) for one in _all(model.SignatureDefs, model.SignatureDefsLength())),
+        signatures=tuple(_signature(subgraphs, one) for one in definitions),
         weights=tuple(_weights(subgraphs, buffers, externals)),
         ops=ops,
         composites=composites,
         customs=customs,
+        graphs={
+            _text(one.SignatureKey()): _graph(codes, subgraphs[one.SubgraphIndex()], one, buffers, externals)
+            for one in definitions
+        },
     )
 
 
@@ -124,30 +133,77 @@ def _buffer_bytes(buffer: Any, size: int) -> int:
     return int(buffer.DataLength())
 
 
-def _count_ops(model: Any, subgraphs: Sequence[Any]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+def _count_ops(codes: Sequence[Any], subgraphs: Sequence[Any]) -> tuple[Counter[str], Counter[str], Counter[str]]:
     """Ops of all subgraphs by builtin name, composites by their name, custom ops by theirs."""
-    codes = list(_all(model.OperatorCodes, model.OperatorCodesLength()))
     ops, composites, customs = Counter[str](), Counter[str](), Counter[str]()
     for graph in subgraphs:
         for operator in _all(graph.Operators, graph.OperatorsLength()):
-            code = codes[operator.OpcodeIndex()]
-            name = BUILTIN_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-            if name == "CUSTOM":
-                customs[_text(code.CustomCode())] += 1
-            elif name == "STABLEHLO_COMPOSITE":
-                composites[_composite_name(operator)] += 1
-            else:
-                ops[name] += 1
+            builtin, name = _names_of(codes, operator)
+            counter = {"CUSTOM": customs, COMPOSITE: composites}.get(builtin, ops)
+            counter[name] += 1
     return ops, composites, customs
 
 
-def _composite_name(operator: Any) -> str:
+def _names_of(codes: Sequence[Any], operator: Any) -> tuple[str, str]:
+    """Name of the builtin, and the operator's own: that of the composite or custom op where it is one."""
+    code = codes[operator.OpcodeIndex()]
+    builtin = BUILTIN_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+    if builtin == "CUSTOM":
+        return builtin, _text(code.CustomCode())
+    if builtin == COMPOSITE:
+        options = _composite(operator)
+        return builtin, "unnamed" if options is None else _text(options.Name())
+    return builtin, builtin
+
+
+def _composite(operator: Any) -> Any:
+    """Options of a composite, None where it has none."""
     union = operator.BuiltinOptions2()
     if union is None or operator.BuiltinOptions2Type() != schema.BuiltinOptions2.StableHLOCompositeOptions:
-        return "unnamed"
+        return None
     options = schema.StableHLOCompositeOptions()
     options.Init(union.Bytes, union.Pos)
-    return _text(options.Name())
+    return options
+
+
+def _graph(
+    codes: Sequence[Any], graph: Any, definition: Any, buffers: Sequence[int], externals: Mapping[int, Any]
+) -> Graph:
+    tensors = list(_all(graph.Tensors, graph.TensorsLength()))
+    return Graph(
+        operators=tuple(_operator(codes, one) for one in _all(graph.Operators, graph.OperatorsLength())),
+        shapes=tuple(_shape(tensor) for tensor in tensors),
+        constants=frozenset(i for i, tensor in enumerate(tensors) if _place(tensor, buffers, externals)[1]),
+        inputs=_indices_by_name(_all(definition.Inputs, definition.InputsLength())),
+        outputs=_indices_by_name(_all(definition.Outputs, definition.OutputsLength())),
+    )
+
+
+def _operator(codes: Sequence[Any], operator: Any) -> Operator:
+    builtin, name = _names_of(codes, operator)
+    return Operator(
+        name=name,
+        inputs=tuple(int(operator.Inputs(i)) for i in _indices(operator.InputsLength())),
+        outputs=tuple(int(operator.Outputs(i)) for i in _indices(operator.OutputsLength())),
+        is_builtin=builtin == name,
+        attributes=_attributes(_composite(operator)) if builtin == COMPOSITE else {},
+    )
+
+
+def _attributes(options: Any) -> dict[str, object]:
+    """A composite's attributes that are booleans, numbers or texts; nested ones are left aside."""
+    if options is None or not options.CompositeAttributesLength():
+        return {}
+    root = flexbuffers.GetRoot(options.CompositeAttributesAsNumpy().tobytes())
+    if not root.IsMap:
+        return {}
+    found = root.AsMap
+    entries = ((key.AsKey, value) for key, value in zip(found.Keys, found.Values, strict=True))
+    return {str(key): value.Value for key, value in entries if value.IsBool or value.IsNumeric or value.IsString}
+
+
+def _indices_by_name(entries: Iterator[Any]) -> dict[str, int]:
+    return {_text(entry.Name()): int(entry.TensorIndex()) for entry in entries}
 
 
 def _all(get: Any, count: int) -> Iterator[Any]:

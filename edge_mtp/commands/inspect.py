@@ -1,4 +1,4 @@
-"""`edge-mtp inspect BUNDLE`: what a bundle holds, whether MTP is possible, and what is wrong with it."""
+"""`edge-mtp inspect BUNDLE`: what a bundle holds, whether MTP is possible and where, and what is wrong with it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,8 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from edge_mtp.bundle.findings import Severity, has_errors
+from edge_mtp.bundle.findings import Severity, has_errors, said
+from edge_mtp.bundle.gpu import GpuVerdict
 from edge_mtp.bundle.inspection import Inspection, inspect_bundle, to_json
 from edge_mtp.bundle.reader import Section
 from edge_mtp.bundle.summary import ModelSummary, Tensor, WeightGroup
@@ -155,17 +156,34 @@ def _verdict(inspection: Inspection) -> Iterator[str]:
     mtp = inspection.mtp
     if mtp.possible:
         yield f"[bold green]MTP possible: yes[/], {mtp.draft_steps} draft steps a round"
-        return
-    yield "[bold red]MTP possible: no[/], in the way:"
-    yield from (f"  • {escape(reason)}" for reason in mtp.missing)
+    else:
+        yield "[bold red]MTP possible: no[/], in the way:"
+        yield from _reasons(mtp.missing)
+    yield from _gpu_verdict(inspection.gpu)
+
+
+def _gpu_verdict(gpu: GpuVerdict) -> Iterator[str]:
+    if gpu.possible:
+        yield "[bold green]MTP on the GPU: yes[/]" + (", but:" if gpu.doubts else "")
+        yield from _reasons(gpu.doubts)
+    else:
+        yield "[bold yellow]MTP on the GPU: no[/], in the way:"
+        yield from _reasons(gpu.missing)
+
+
+def _reasons(reasons: Sequence[str]) -> Iterator[str]:
+    return (f"  • {escape(reason)}" for reason in reasons)
 
 
 def _findings(inspection: Inspection) -> Iterator[str]:
-    if not inspection.findings:
-        yield "Findings: none"
-    for finding in inspection.findings:
+    """All findings but those worth knowing only that the verdict on the GPU has named."""
+    named = {*inspection.gpu.missing, *inspection.gpu.doubts}
+    rest = [one for one in inspection.findings if one.severity is not Severity.INFO or said(one) not in named]
+    if not rest:
+        yield "Findings: none" if not inspection.findings else "Findings: no others"
+    for finding in rest:
         colour = COLOURS[finding.severity]
-        text = escape(f"{finding.where}: {finding.message}")
+        text = escape(said(finding))
         yield f"[{colour}]{finding.severity}[/] {finding.code}  {text}"
 
 

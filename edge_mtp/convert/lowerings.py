@@ -39,6 +39,12 @@ def _rotate(context: Any, x: Any, cos: Any, sin: Any) -> Any:
     return _op("tfl.add", shape, [along, across], fused_activation_function="NONE")
 
 
+@lowerings.lower(torch.ops.edge_mtp.scale)
+def _scale(context: Any, x: Any, factor: Any) -> Any:
+    """MUL, which broadcasts the factor by itself."""
+    return _op("tfl.mul", list(x.type.shape), [x, factor], fused_activation_function="NONE")
+
+
 def _halved(x: Any, shape: Sequence[int], start: int) -> Any:
     """Half of the last axis of x, from `start` on."""
     starts = [0] * (len(shape) - 1) + [start]

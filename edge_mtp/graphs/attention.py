@@ -4,14 +4,23 @@ Written after transformers' `modeling_gemma4.py` (Gemma 4: scale 1, RMS-normed q
 "proportional" rotation on full layers) in the tensor layout that LiteRT-LM wants.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from edge_mtp.checkpoint.config import Attention, DecoderConfig, Rope
+from edge_mtp.checkpoint.config import Attention, DecoderConfig, LayerKind, Rope
+from edge_mtp.graphs.composites import cache_update, runtime_bmm
 from edge_mtp.graphs.ops import rms_norm, rotate
 
-HIDDEN_LOGIT = -1e9
-"""Added to the logit of a cache row outside the sliding window, in float32."""
+HIDDEN_LOGIT = -1e4
+"""The logit of a cache row that a token does not see; fp16 can hold it."""
+
+VISIBLE = -0.5
+"""A float mask is 0 where a token sees a row, and far below this where it does not."""
+
+FEW_TOKENS = 16
+"""Up to so many tokens a call the mask is spread over all heads once, see `spread_mask`."""
 
 
 class RMSNorm(nn.Module):
@@ -53,7 +62,7 @@ class Rotary(nn.Module):
 
 
 def window_mask(mask: Tensor, position: Tensor, reach: int) -> Tensor:
-    """mask [1, 1, T, S] float32 additive, plus what a sliding layer may not see.
+    """mask [1, 1, T, S] float32 additive, plus what a sliding layer may not see; position [T] float32.
 
     Cache row k stays visible to position p where p - k <= `reach`: the target's window of W tokens
     includes the token itself (reach W - 1), the drafter's reach is W (see `drafter.py`).
@@ -64,21 +73,61 @@ def window_mask(mask: Tensor, position: Tensor, reach: int) -> Tensor:
     return mask + outside[None, None]
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+def spread_mask(mask: Tensor, heads: int) -> Tensor:
+    """mask [1, 1, T, S] -> [1, heads, T, S] where T is small, else [1, 1, T, S]; 0 or HIDDEN_LOGIT.
+
+    LiteRT's CPU kernel for SELECT_V2 is slow where shapes differ, a seventh of a decode of E2B. Spread over the heads
+    the mask of a prefill would be as large as its logits, so there it is left as it is.
+    """
+    seen = torch.clamp(mask, min=HIDDEN_LOGIT)
+    # Copies, since the converter would take back a broadcast.
+    return torch.cat([seen] * heads, dim=1) if mask.shape[2] <= FEW_TOKENS else seen
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, view: "View", name: str) -> Tensor:
     """Grouped-query attention with scale 1 over a whole cache.
 
-    query [1, T, heads, D], keys [1, kv, S, D], values [1, kv, D, S], mask [1, 1, T, S], all float32
-    -> [1, T, heads * D] float32. Query heads that share a KV head are folded into rows, so that each
-    cache enters one batched matmul as it lies.
+    query [1, T, heads, D], keys [1, kv, S, D], values [1, kv, D, S] float32 -> [1, T, heads * D] float32. Query heads
+    that share a KV head are folded into rows, so that each cache enters one batched matmul as it lies. `name` sets the
+    matmuls' marks apart from other layers'.
+
+    The mask takes the place of hidden rows' logits and is not added to them: the GPU's matmul leaves the rows behind
+    those in use undefined, and NaN + mask is NaN.
     """
     _, tokens, heads, head_dim = query.shape
     kv_heads, rows = keys.shape[1], keys.shape[2]
     folded = query.transpose(1, 2).reshape(1, kv_heads, heads // kv_heads * tokens, head_dim)
-    logits = torch.ops.tfl.batch_matmul(folded, keys, adj_y=True)  # [1, kv, group * T, S]
-    weights = torch.softmax(logits.reshape(1, heads, tokens, rows) + mask, dim=-1)
-    weights = weights.reshape(1, kv_heads, heads // kv_heads * tokens, rows)
-    mixed = torch.ops.tfl.batch_matmul(weights, values, adj_y=True)  # [1, kv, group * T, D]
+    logits = runtime_bmm(folded, keys, view.param, f"{name}.keys", is_global=view.is_global, is_values=False)
+    hidden = view.mask if view.mask.shape[1] == heads else HIDDEN_LOGIT  # the GPU broadcasts scalars only
+    seen = torch.where(view.visible, logits.reshape(1, heads, tokens, rows), hidden)
+    weights = torch.softmax(seen, dim=-1).reshape(1, kv_heads, heads // kv_heads * tokens, rows)
+    mixed = runtime_bmm(weights, values, view.param, f"{name}.values", is_global=view.is_global, is_values=True)
     return mixed.reshape(1, heads, tokens, head_dim).transpose(1, 2).reshape(1, tokens, heads * head_dim)
+
+
+@dataclass(frozen=True)
+class View:
+    """What all layers of a kind share in one call.
+
+    cos, sin [1, T, 1, D]; mask [1, heads or 1, T, S] float32 as of `spread_mask`, visible the same as bool; slot [1]
+    int32, the first token's cache row; param [1, 1, 1, 7] int32 for the runtime's own operators.
+    """
+
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor
+    visible: Tensor
+    slot: Tensor
+    param: Tensor
+    is_global: bool
+
+
+def make_view(
+    rotation: tuple[Tensor, Tensor], mask: Tensor, input_pos: Tensor, param: Tensor, kind: LayerKind, heads: int
+) -> View:
+    """The view of layers of `kind`: rotation (cos, sin), mask [1, 1, T, S] additive, input_pos [T] int32."""
+    spread = spread_mask(mask, heads)
+    return View(*rotation, spread, spread > VISIBLE, input_pos[:1], param, is_global=kind is LayerKind.FULL)
 
 
 class QueryAttention(nn.Module):
@@ -87,16 +136,18 @@ class QueryAttention(nn.Module):
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()
         shape = config.shape_of(layer)
+        self.name = f"layer{layer}"
         self.heads, self.head_dim = config.heads, shape.head_dim
         width = config.heads * shape.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
         self.q_norm = RMSNorm(shape.head_dim, config.norm_epsilon)
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """x [1, T, hidden], cos/sin [1, T, 1, D], mask [1, 1, T, S], caches as in `attend` -> [1, T, hidden]."""
+    def forward(self, x: Tensor, view: View, keys: Tensor, values: Tensor) -> Tensor:
+        """x [1, T, hidden], caches as in `attend` -> [1, T, hidden]."""
         query = self.q_proj(x).reshape(1, x.shape[1], self.heads, self.head_dim)
-        return self.o_proj(attend(rotate(self.q_norm(query), cos, sin), keys, values, mask))
+        query = rotate(self.q_norm(query), view.cos, view.sin)
+        return self.o_proj(attend(query, keys, values, view, self.name))
 
 
 class OwningAttention(QueryAttention):
@@ -111,13 +162,9 @@ class OwningAttention(QueryAttention):
         self.k_norm = RMSNorm(shape.head_dim, config.norm_epsilon)
         self.v_norm = RMSNorm(shape.head_dim, config.norm_epsilon, scaled=False)
 
-    def update(
-        self, x: Tensor, cos: Tensor, sin: Tensor, slot: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Writes the T tokens of x [1, T, hidden] from cache row `slot` (scalar int32) on; returns both caches."""
+    def update(self, x: Tensor, view: View, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes the T tokens of x [1, T, hidden] from cache row `view.slot` on; returns both caches."""
         shape = (1, x.shape[1], self.kv_heads, self.head_dim)
-        key = rotate(self.k_norm(self.k_proj(x).reshape(shape)), cos, sin).transpose(1, 2)  # [1, kv, T, D]
-        value = self.v_norm(self.v_proj(x).reshape(shape)).permute(0, 2, 3, 1)  # [1, kv, D, T]
-        zero = torch.zeros((), dtype=slot.dtype, device=slot.device)
-        write = torch.ops.litert_torch.dynamic_update_slice
-        return write(keys, key, [zero, zero, slot, zero]), write(values, value, [zero, zero, zero, slot])
+        key = rotate(self.k_norm(self.k_proj(x).reshape(shape)), view.cos, view.sin).transpose(1, 2)  # [1, kv, T, D]
+        value = self.v_norm(self.v_proj(x).reshape(shape)).transpose(1, 2)  # [1, kv, T, D]
+        return cache_update(key, value, view.param, keys, values, view.slot, f"{self.name}.cache")

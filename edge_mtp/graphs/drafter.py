@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edge_mtp import names
 from edge_mtp.checkpoint.config import DrafterConfig, LayerKind
-from edge_mtp.graphs.attention import RMSNorm, Rotary, window_mask
+from edge_mtp.graphs.attention import RMSNorm, Rotary, make_view, window_mask
 from edge_mtp.graphs.layer import DecoderLayer
 from edge_mtp.graphs.spec import Position
 
@@ -93,19 +93,28 @@ class Drafter(nn.Module):
         self.head = head
 
     def forward(
-        self, activations: Tensor, input_pos: Tensor, mask: Tensor, caches: dict[LayerKind, tuple[Tensor, Tensor]]
+        self,
+        activations: Tensor,
+        input_pos: Tensor,
+        mask: Tensor,
+        param: Tensor,
+        caches: dict[LayerKind, tuple[Tensor, Tensor]],
     ) -> dict[str, Tensor]:
         """One draft step.
 
         activations [1, 1, 2 * backbone] float32: the last token's embedding, then the hidden state;
-        input_pos [1] int32 and mask [1, 1, 1, S] float32 as the runtime gives them; caches by layer kind:
-        keys [1, kv, S, D], values [1, kv, D, S] -> logits [1, 1, vocab], projected_activations [1, 1, backbone].
+        input_pos [1] int32, mask [1, 1, 1, S] float32 and param [1, 1, 1, 7] int32 as the runtime gives them; caches
+        by layer kind: keys [1, kv, S, D], values [1, kv, D, S]
+        -> logits [1, 1, vocab], projected_activations [1, 1, backbone].
         """
-        given = input_pos.to(torch.float32)
-        masks = {LayerKind.FULL: mask, LayerKind.SLIDING: window_mask(mask, given, self.config.decoder.sliding_window)}
-        rotations = {kind: self.rotary[kind](given + self.offset) for kind in self.config.decoder.attention}
+        given, decoder = input_pos.to(torch.float32), self.config.decoder
+        masks = {LayerKind.FULL: mask, LayerKind.SLIDING: window_mask(mask, given, decoder.sliding_window)}
+        views = {
+            kind: make_view(self.rotary[kind](given + self.offset), masks[kind], input_pos, param, kind, decoder.heads)
+            for kind in decoder.attention
+        }
         x = self.pre_projection(activations)
         for layer in cast("Iterable[DecoderLayer]", self.layers):
-            x = layer(x, None, *rotations[layer.kind], masks[layer.kind], *caches[layer.kind])
+            x = layer(x, None, views[layer.kind], *caches[layer.kind])
         hidden = self.norm(x)
         return {names.LOGITS: self.head(hidden), names.PROJECTED_ACTIVATIONS: self.post_projection(hidden)}

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge_mtp.checkpoint.config import DecoderConfig
-from edge_mtp.graphs.attention import OwningAttention, QueryAttention, RMSNorm
+from edge_mtp.graphs.attention import OwningAttention, QueryAttention, RMSNorm, View
+from edge_mtp.graphs.ops import scale
 
 
 class GatedMLP(nn.Module):
@@ -43,28 +44,17 @@ class DecoderLayer(nn.Module):
             self.per_layer_projection = nn.Linear(config.ple_width, config.hidden_size, bias=False)
             self.post_per_layer_input_norm = RMSNorm(config.hidden_size, config.norm_epsilon)
 
-    def update_cache(
-        self, x: Tensor, cos: Tensor, sin: Tensor, slot: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def update_cache(self, x: Tensor, view: View, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's caches with the tokens of x [1, T, hidden] written; see `OwningAttention.update`."""
         assert isinstance(self.self_attn, OwningAttention)
-        return self.self_attn.update(self.input_layernorm(x), cos, sin, slot, keys, values)
+        return self.self_attn.update(self.input_layernorm(x), view, keys, values)
 
-    def forward(
-        self,
-        x: Tensor,
-        per_layer_input: Tensor | None,
-        cos: Tensor,
-        sin: Tensor,
-        mask: Tensor,
-        keys: Tensor,
-        values: Tensor,
-    ) -> Tensor:
-        """x [1, T, hidden], per_layer_input [1, T, ple_width], the rest as in `QueryAttention` -> [1, T, hidden]."""
-        attended = self.self_attn(self.input_layernorm(x), cos, sin, mask, keys, values)
+    def forward(self, x: Tensor, per_layer_input: Tensor | None, view: View, keys: Tensor, values: Tensor) -> Tensor:
+        """x [1, T, hidden], per_layer_input [1, T, ple_width], caches as in `attend` -> [1, T, hidden]."""
+        attended = self.self_attn(self.input_layernorm(x), view, keys, values)
         x = x + self.post_attention_layernorm(attended)
         x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
         if per_layer_input is not None:
             gated = functional.gelu(self.per_layer_input_gate(x), approximate="tanh") * per_layer_input
             x = x + self.post_per_layer_input_norm(self.per_layer_projection(gated))
-        return x * self.layer_scalar
+        return scale(x, self.layer_scalar)

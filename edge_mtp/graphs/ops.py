@@ -29,3 +29,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 @rotate.register_fake
 def _(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.empty_like(x)
+
+
+@torch.library.custom_op("edge_mtp::scale", mutates_args=())
+def scale(x: Tensor, factor: Tensor) -> Tensor:
+    """x [..., width] float32 times factor [1] float32, which stays a weight as it is: the GPU reshapes no constants."""
+    return x * factor
+
+
+@scale.register_fake
+def _(x: Tensor, factor: Tensor) -> Tensor:
+    return torch.empty_like(x)

@@ -13,6 +13,9 @@ from edge_mtp.graphs.embedders import Embedder, PerLayerEmbedder
 from edge_mtp.graphs.spec import GraphSpec, Lengths
 from edge_mtp.graphs.target import Target
 
+PARAM_SHAPE = (1, 1, 1, 7)
+"""[start, end, end, 0, ...]: the rows a call writes, from `start` to before `end`; the GPU's operators read it."""
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -46,6 +49,7 @@ class _TargetCall(nn.Module):
             inputs.get(names.PER_LAYER_EMBEDDINGS),
             inputs[names.INPUT_POS],
             inputs[names.MASK],
+            inputs[names.PARAM_TENSOR],
             caches,
             prefill=self.prefill,
         )
@@ -62,7 +66,8 @@ class _DrafterCall(nn.Module):
         caches = {
             kind: (inputs[names.kv_key(layer)], inputs[names.kv_value(layer)]) for kind, layer in self.donors.items()
         }
-        return self.core(inputs[names.ACTIVATIONS], inputs[names.INPUT_POS], inputs[names.MASK], caches)
+        rest = (inputs[names.INPUT_POS], inputs[names.MASK], inputs[names.PARAM_TENSOR])
+        return self.core(inputs[names.ACTIVATIONS], *rest, caches)
 
 
 class _EmbedderCall(nn.Module):
@@ -109,6 +114,7 @@ def _drafter_section(spec: GraphSpec) -> Section:
         names.ACTIVATIONS: ((1, 1, 2 * config.backbone_hidden_size), torch.float32),
         names.INPUT_POS: ((1,), torch.int32),
         names.MASK: ((1, 1, 1, rows), torch.float32),
+        names.PARAM_TENSOR: (PARAM_SHAPE, torch.int32),
         **_caches(spec.target.decoder, sorted(donors.values()), rows),
     }
     return Section(names.DRAFTER, core, (Signature(names.DRAFT, inputs, _DrafterCall(core, donors)),))
@@ -128,6 +134,7 @@ def _target_inputs(
         **(per_layer if config.ple_width else {}),
         names.INPUT_POS: ((tokens,), torch.int32),
         names.MASK: ((1, 1, tokens, lengths.cache_rows), torch.float32),
+        names.PARAM_TENSOR: (PARAM_SHAPE, torch.int32),
         **_caches(config, range(config.owning_layers), lengths.cache_rows),
     }
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from edge_mtp import names
 from edge_mtp.checkpoint.config import DecoderConfig, LayerKind
-from edge_mtp.graphs.attention import RMSNorm, Rotary, window_mask
+from edge_mtp.graphs.attention import RMSNorm, Rotary, View, make_view, window_mask
 from edge_mtp.graphs.layer import DecoderLayer
 
 
@@ -50,6 +50,7 @@ class Target(nn.Module):
         per_layer_embeddings: Tensor | None,
         input_pos: Tensor,
         mask: Tensor,
+        param: Tensor,
         caches: dict[str, Tensor],
         *,
         prefill: bool,
@@ -58,38 +59,40 @@ class Target(nn.Module):
 
         embeddings [1, T, hidden] float32, per_layer_embeddings [1, T, L, P] float32 (None where P = 0),
         input_pos [T] int32 (the tokens' slots, consecutive), mask [1, 1, T, S] float32 additive,
+        param [1, 1, 1, 7] int32 for the runtime's own operators,
         caches `kv_cache_k_<i>` [1, kv, S, D] and `kv_cache_v_<i>` [1, kv, D, S] float32
         -> the updated caches and, unless `prefill`, logits [1, T, vocab] and activations [1, T, hidden]
         (the final norm's output, which the drafter reads).
         """
-        position = input_pos.to(torch.float32)
-        views = self._views(position, mask)
+        views = self._views(input_pos, mask, param)
         inputs = None if per_layer_embeddings is None else self.ple(embeddings, per_layer_embeddings)
         caches, x = dict(caches), embeddings
         for index, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
             if prefill and index == self.config.owning_layers:
                 return caches
-            (cos, sin), visible = views[layer.kind]
+            view = views[layer.kind]
             own = self.config.cache_layer(index)
             key, value = names.kv_key(own), names.kv_value(own)
             if layer.owns_cache:
-                updated = layer.update_cache(x, cos, sin, input_pos[0], caches[key], caches[value])
-                caches[key], caches[value] = updated
+                caches[key], caches[value] = layer.update_cache(x, view, caches[key], caches[value])
             per_layer_input = None if inputs is None else inputs[:, :, index]
-            x = layer(x, per_layer_input, cos, sin, visible, caches[key], caches[value])
+            x = layer(x, per_layer_input, view, caches[key], caches[value])
         if prefill:
             return caches
         hidden = self.norm(x)
         return {**caches, names.LOGITS: self._logits(hidden), names.ACTIVATIONS: hidden}
 
-    def _views(self, position: Tensor, mask: Tensor) -> dict[LayerKind, tuple[tuple[Tensor, Tensor], Tensor]]:
-        """Per layer kind: (cos, sin) and the mask; computed once a call and shared by all layers."""
-        window = self.config.sliding_window
+    def _views(self, input_pos: Tensor, mask: Tensor, param: Tensor) -> dict[LayerKind, View]:
+        """Per layer kind what its layers share; computed once a call."""
+        position, window = input_pos.to(torch.float32), self.config.sliding_window
         masks = {
             LayerKind.FULL: lambda: mask,
             LayerKind.SLIDING: lambda: window_mask(mask, position, window - 1),
         }
-        return {kind: (self.rotary[kind](position), masks[kind]()) for kind in self.config.attention}
+        return {
+            kind: make_view(self.rotary[kind](position), masks[kind](), input_pos, param, kind, self.config.heads)
+            for kind in self.config.attention
+        }
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = self.lm_head(hidden)

@@ -4,7 +4,8 @@ Where a float `.tflite` and torch differ, this says on which side the fault lies
 
 * torch.onnx translates the traced graph. Of litert-torch it uses only the operators that the graphs call, for their
   names and shapes while tracing; what they compute is written down here once more, in ONNX operators. So is what
-  `edge_mtp.graphs.ops` computes, and not in the same form: a division by a root, a Split, a ScatterElements.
+  `edge_mtp.graphs.ops` computes, and where there is another form, in that: a division by a root, a Split, a
+  ScatterElements. What a mark says to LiteRT's delegates is left out.
 * onnxruntime computes with kernels of its own: no torch, no XNNPACK, no LiteRT.
 * Neither optimizes. Fusing and folding is where float runtimes differ and err, and a witness should have no ideas of
   its own: each node is one operator of the ONNX specification, run as it stands.
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 import litert_torch.generative.custom_ops.dynamic_update_slice
 import torch
+from litert_torch.backend.composite import mark_tensor
 from litert_torch.backend.experimental import torch_tfl
 from numpy.typing import NDArray
 
@@ -35,8 +37,8 @@ Array = NDArray[Any]
 SignatureCall = Callable[[Mapping[str, Array]], dict[str, Array]]
 """Runs one signature: inputs by name -> outputs by name. Inputs that it does not have are left aside."""
 
-REGISTERS_OPS = (litert_torch.generative.custom_ops.dynamic_update_slice, torch_tfl, edge_mtp.graphs.ops)
-"""Imported for the torch operators they register: `litert_torch::dynamic_update_slice`, `tfl::*`, `edge_mtp::*`."""
+REGISTERS_OPS = (litert_torch.generative.custom_ops.dynamic_update_slice, mark_tensor, torch_tfl, edge_mtp.graphs.ops)
+"""Imported for the torch operators they register: `litert_torch::*`, `tfl::*`, `edge_mtp::*`."""
 
 PACKAGES: Final = ("onnx", "onnxscript", "onnxruntime")
 OPSET: Final = 20
@@ -136,10 +138,12 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         ops.aten.linear.default: _linear,
         ops.edge_mtp.rms_norm.default: _rms_norm,
         ops.edge_mtp.rotate.default: _rotate,
+        ops.edge_mtp.scale.default: _scale,
         ops.tfl.batch_matmul.default: _batch_matmul,
         ops.tfl.topk_v2.default: _top_k,
         ops.tfl.gather.default: _gather,
         ops.litert_torch.dynamic_update_slice.default: _dynamic_update_slice,
+        ops.litert_torch.mark_tensor.default: _mark_tensor,
     }
 
 
@@ -175,6 +179,11 @@ def _rotate(x: Any, cos: Any, sin: Any) -> Any:
     return op.Add(op.Mul(x, cos), op.Mul(op.Concat(op.Neg(second), first, axis=-1), sin))
 
 
+def _scale(x: Any, factor: Any) -> Any:
+    """x times the one number in factor [1]."""
+    return _opset().Mul(x, factor)
+
+
 def _batch_matmul(x: Any, y: Any, adj_x: bool = False, adj_y: bool = False) -> Any:
     """x y over the last two axes, each transposed first where told so."""
     return _opset().MatMul(_transposed(x) if adj_x else x, _transposed(y) if adj_y else y)
@@ -206,3 +215,8 @@ def _dynamic_update_slice(x: Any, update: Any, starts: Sequence[Any]) -> Any:
     rows = op.Add(first, op.Constant(value_ints=list(range(lengths[axis]))))
     column = [length if place == axis else 1 for place, length in enumerate(lengths)]
     return op.ScatterElements(x, op.Expand(op.Reshape(rows, column), lengths), update, axis=axis)
+
+
+def _mark_tensor(x: Any, name: str, pos: int, id: str, is_input: bool, attr: Any = None) -> Any:
+    """x itself: a mark tells LiteRT's delegates where a piece of the graph begins or ends, and computes nothing."""
+    return _opset().Identity(x)

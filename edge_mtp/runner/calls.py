@@ -25,10 +25,10 @@ HIDDEN: Final = np.float32(-0.7 * np.finfo(np.float32).max)
 NO_HIDDEN: Final = np.zeros((1, 1, 0), np.float32)
 """The hidden state of a target that returns none: enough to decode plainly."""
 
-TARGET_INPUTS: Final = (names.EMBEDDINGS, names.PER_LAYER_EMBEDDINGS, names.INPUT_POS, names.MASK)
+TARGET_INPUTS: Final = (names.EMBEDDINGS, names.PER_LAYER_EMBEDDINGS, names.INPUT_POS, names.MASK, names.PARAM_TENSOR)
 """What `GraphTarget` fills beside the KV caches."""
 
-DRAFTER_INPUTS: Final = (names.ACTIVATIONS, names.INPUT_POS, names.MASK)
+DRAFTER_INPUTS: Final = (names.ACTIVATIONS, names.INPUT_POS, names.MASK, names.PARAM_TENSOR)
 """What `GraphDrafter` fills beside the KV caches."""
 
 
@@ -151,6 +151,7 @@ class GraphTarget:
         positions[:real] = np.arange(self._position, self._position + real)
         positions[real:] = 0
         fill_causal(call.inputs[names.MASK], self._position, real)
+        fill_param(call, self._position, real)
         self._embed(self.embedder, call.inputs[names.EMBEDDINGS], tokens)
         if self._per_layer is not None:
             self._embed(self._per_layer, call.inputs[names.PER_LAYER_EMBEDDINGS], tokens)
@@ -182,6 +183,7 @@ class GraphDrafter:
         activations[:width] = self._embedder.row(token)
         self._call.inputs[names.INPUT_POS][...] = position - 1
         fill_causal(self._call.inputs[names.MASK], position - 1, 1)
+        fill_param(self._call, position - 1, 1)
         self._call.run()
         outputs = self._call.outputs
         return DraftScores(outputs[names.LOGITS][0, 0], outputs[names.PROJECTED_ACTIVATIONS][0, 0])
@@ -196,6 +198,12 @@ def fill_causal(mask: Array, position: int, real: int) -> None:
     mask[...] = hidden
     for index in range(real):
         mask[0, 0, index, : position + index + 1] = visible
+
+
+def fill_param(call: Call, position: int, real: int) -> None:
+    """Fills `param_tensor` where a call has one: the rows it writes or reads up to, as the runtime hands it over."""
+    if names.PARAM_TENSOR in call.inputs:
+        call.inputs[names.PARAM_TENSOR].reshape(-1)[:3] = (position, position + real, position + real)
 
 
 def _tokens(call: Call) -> int:

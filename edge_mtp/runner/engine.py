@@ -28,6 +28,7 @@ class EngineOptions:
 
     `speculative` drafts and verifies. `chat` applies the bundle's template to each prompt, `system` is then the system
     message. With `one_conversation` the prompts are turns of one talk, else each begins a new one.
+    `verbose` has it log what it does with the graphs.
     """
 
     speculative: bool
@@ -41,6 +42,7 @@ class EngineOptions:
     sampler: Sampler = field(default_factory=Sampler)
     system: str | None = None
     one_conversation: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)

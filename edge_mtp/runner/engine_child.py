@@ -22,7 +22,7 @@ def main() -> None:
     """Runs every prompt of the request in one engine life, and prints its chunks and a reply for each."""
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     request: dict[str, Any] = json.load(sys.stdin)
-    set_min_log_severity(Severity.INFO)
+    set_min_log_severity(Severity.VERBOSE if request["verbose"] else Severity.INFO)
     started = time.monotonic()
     engine = Engine(
         request["bundle"],

@@ -1,27 +1,52 @@
 """Builds `.tflite` files by hand from specifications, so that tests can break any detail."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as tfl
+from flatbuffers import flexbuffers
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of a signature or a weight; `scales` makes a weight quantized, `block` makes it blockwise."""
+    """A tensor of a signature or a weight; `scales` makes a weight quantized, `block` makes it blockwise.
+
+    `values` are a weight's, which otherwise holds bytes of no meaning.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "FLOAT32"
     scales: tuple[float, ...] = ()
     block: int = 0
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class OperatorSpec:
+    """An operator of a signature: a composite where it has attributes, else a builtin with the schema's `options`.
+
+    An operand is the last tensor of that name that an earlier operator wrote, else the signature's input or weight;
+    a result is the signature's output of that name. Tensors that the signature does not have are its own.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    attributes: Mapping[str, object] | None = None
+    options: Any = None
 
 
 @dataclass(frozen=True)
 class SignatureSpec:
-    """One signature and the subgraph behind it."""
+    """One signature and the subgraph behind it.
+
+    `ops`, `composites` and `customs` are for tests that count names: they join the first input, and ops the weights,
+    to the first output. `operators` come before them.
+    """
 
     key: str
     inputs: tuple[TensorSpec, ...]
@@ -30,6 +55,7 @@ class SignatureSpec:
     ops: tuple[str, ...] = ("FULLY_CONNECTED",)
     composites: tuple[str, ...] = ()
     customs: tuple[str, ...] = ()
+    operators: tuple[OperatorSpec, ...] = ()
 
 
 @dataclass
@@ -80,13 +106,11 @@ def _add_signature(builder: _Builder, signature: SignatureSpec) -> None:
     outputs = [_add_tensor(builder, graph, tensor) for tensor in signature.outputs]
     weights = [_add_weight(builder, graph, weight) for weight in signature.weights]
     graph.inputs, graph.outputs = inputs, outputs
+    _add_operators(builder, graph, signature, [*inputs, *weights], outputs)
     for name in signature.ops:
         graph.operators.append(_operator(builder, name, [*inputs[:1], *weights], outputs[:1]))
     for name in signature.composites:
-        operator = _operator(builder, "STABLEHLO_COMPOSITE", inputs[:1], outputs[:1])
-        operator.builtinOptions2Type = tfl.BuiltinOptions2.StableHLOCompositeOptions
-        operator.builtinOptions2 = tfl.StableHLOCompositeOptionsT(name=name)
-        graph.operators.append(operator)
+        graph.operators.append(_composite(builder, name, {}, inputs[:1], outputs[:1]))
     for name in signature.customs:
         graph.operators.append(_operator(builder, "CUSTOM", inputs[:1], outputs[:1], custom=name))
     builder.model.subgraphs.append(graph)
@@ -98,6 +122,40 @@ def _add_signature(builder: _Builder, signature: SignatureSpec) -> None:
             outputs=[tfl.TensorMapT(t.name, i) for t, i in zip(signature.outputs, outputs, strict=True)],
         )
     )
+
+
+def _add_operators(
+    builder: _Builder, graph: tfl.SubGraphT, signature: SignatureSpec, given: list[int], results: list[int]
+) -> None:
+    known = {spec.name: index for spec, index in zip((*signature.inputs, *signature.weights), given, strict=True)}
+    returned = {spec.name: index for spec, index in zip(signature.outputs, results, strict=True)}
+    for spec in signature.operators:
+        for operand in spec.inputs:
+            if operand.name not in known:
+                known[operand.name] = _add_tensor(builder, graph, operand)
+        inputs = [known[operand.name] for operand in spec.inputs]
+        outputs = [
+            returned[one.name] if one.name in returned else _add_tensor(builder, graph, one) for one in spec.outputs
+        ]
+        known.update(zip((one.name for one in spec.outputs), outputs, strict=True))
+        if spec.attributes is not None:
+            graph.operators.append(_composite(builder, spec.name, spec.attributes, inputs, outputs))
+            continue
+        operator = _operator(builder, spec.name, inputs, outputs)
+        if spec.options is not None:
+            operator.builtinOptionsType = getattr(tfl.BuiltinOptions, type(spec.options).__name__.removesuffix("T"))
+            operator.builtinOptions = spec.options
+        graph.operators.append(operator)
+
+
+def _composite(
+    builder: _Builder, name: str, attributes: Mapping[str, object], inputs: list[int], outputs: list[int]
+) -> tfl.OperatorT:
+    operator = _operator(builder, "STABLEHLO_COMPOSITE", inputs, outputs)
+    operator.builtinOptions2Type = tfl.BuiltinOptions2.StableHLOCompositeOptions
+    packed = list(flexbuffers.Dumps(dict(attributes))) if attributes else None
+    operator.builtinOptions2 = tfl.StableHLOCompositeOptionsT(name=name, compositeAttributes=packed)
+    return operator
 
 
 def _operator(
@@ -112,7 +170,13 @@ def _operator(
 
 def _add_tensor(builder: _Builder, graph: tfl.SubGraphT, spec: TensorSpec) -> int:
     graph.tensors.append(
-        tfl.TensorT(name=spec.name, shape=list(spec.shape), type=getattr(tfl.TensorType, spec.dtype), buffer=0)
+        tfl.TensorT(
+            name=spec.name,
+            shape=list(spec.shape),
+            type=getattr(tfl.TensorType, spec.dtype),
+            buffer=0,
+            hasRank=True,
+        )
     )
     return len(graph.tensors) - 1
 
@@ -129,7 +193,8 @@ def _add_weight(builder: _Builder, graph: tfl.SubGraphT, spec: TensorSpec) -> in
                 return index
     bits = {"FLOAT32": 32, "INT32": 32, "FLOAT16": 16, "INT8": 8, "INT4": 4, "INT2": 2}[spec.dtype]
     size = -(-int(np.prod(spec.shape)) * bits // 8)
-    builder.external.append((bytes(range(256)) * (size // 256 + 1))[:size])
+    filler = (bytes(range(256)) * (size // 256 + 1))[:size]
+    builder.external.append(np.asarray(spec.values, spec.dtype.lower()).tobytes() if spec.values else filler)
     builder.model.buffers.append(tfl.BufferT(offset=2, size=size))
     tensor.buffer = len(builder.model.buffers) - 1
     return index

@@ -9,11 +9,11 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from edge_mtp import names
-from edge_mtp.bundle.contract import PARAM_TENSOR
 from edge_mtp.bundle.metadata import KvCache, build_executor_metadata, build_llm_metadata, read_text_format
 from edge_mtp.bundle.tokenizer import read_tokenizer
 from edge_mtp.bundle.writer import BundlePlan
-from tests.bundle.flatbuffer import SignatureSpec, TensorSpec, build_tflite
+from tests.bundle.attention import PARAM, attend, cache_pair, write
+from tests.bundle.flatbuffer import OperatorSpec, SignatureSpec, TensorSpec, build_tflite
 
 HIDDEN, VOCAB, CONTEXT, DRAFTS, HEAD_DIM, WINDOW = 8, 320, 60, 3, 4, 16
 ROWS = CONTEXT + DRAFTS + 1
@@ -27,14 +27,7 @@ SPECIALS = ("<pad>", "<eos>", "<bos>", "<unk>", "<|channel>", "<channel|>", "<|t
 
 def caches(layers: Sequence[int], rows: int = ROWS, dtype: str = "FLOAT32") -> tuple[TensorSpec, ...]:
     """K and V tensors of `layers`, under the runtime's names."""
-    return tuple(
-        spec
-        for layer in layers
-        for spec in (
-            TensorSpec(names.kv_key(layer), (1, 1, rows, HEAD_DIM), dtype),
-            TensorSpec(names.kv_value(layer), (1, 1, HEAD_DIM, rows), dtype),
-        )
-    )
+    return tuple(spec for layer in layers for spec in cache_pair(layer, rows, HEAD_DIM, dtype))
 
 
 def target_signature(key: str, length: int, rows: int = ROWS) -> SignatureSpec:
@@ -45,22 +38,28 @@ def target_signature(key: str, length: int, rows: int = ROWS) -> SignatureSpec:
         TensorSpec(names.PER_LAYER_EMBEDDINGS, (1, length, LAYERS, 2)),
         TensorSpec(names.INPUT_POS, (length,), "INT32"),
         TensorSpec(names.MASK, (1, 1, length, rows)),
-        TensorSpec(PARAM_TENSOR, (1, 1, 1, 7), "INT32"),
+        PARAM,
         *kv,
     )
     text = (
         TensorSpec(names.LOGITS, (1, length, VOCAB)),
         TensorSpec(names.ACTIVATIONS, (1, length, HIDDEN)),
     )
+    weights = (
+        TensorSpec("layers.0.mlp.up_proj.weight", (16, HIDDEN), "INT4", (0.5,) * 16),
+        TensorSpec("layers.1.mlp.up_proj.weight", (16, HIDDEN), "INT2", (0.25,) * 16),
+        TensorSpec("layers.0.input_layernorm.weight", (HIDDEN,)),
+    )
+    writes = (write(layer, length, rows, HEAD_DIM) for layer in range(LAYERS))
+    reads = (one for layer in range(LAYERS) for one in attend(layer, length, rows, HEAD_DIM))
+    projection = OperatorSpec("FULLY_CONNECTED", (inputs[0], weights[0]), (TensorSpec("up", (1, length, 16)),))
     return SignatureSpec(
         key=key,
         inputs=inputs,
-        outputs=kv if key.startswith(names.PREFILL_PREFIX) else (*kv, *text),
-        weights=(
-            TensorSpec("layers.0.mlp.up_proj.weight", (16, HIDDEN), "INT4", (0.5,) * 16),
-            TensorSpec("layers.1.mlp.up_proj.weight", (16, HIDDEN), "INT2", (0.25,) * 16),
-            TensorSpec("layers.0.input_layernorm.weight", (HIDDEN,)),
-        ),
+        outputs=kv if key.startswith(names.PREFILL_PREFIX) else (*text, *kv),
+        weights=weights,
+        ops=(),
+        operators=(projection, *writes, *reads),
     )
 
 
@@ -75,20 +74,22 @@ def target_signatures(rows: int = ROWS) -> tuple[SignatureSpec, ...]:
 
 def drafter_signature(rows: int = ROWS, dtype: str = "FLOAT32") -> SignatureSpec:
     """The drafter's one signature."""
+    activations, logits = TensorSpec(names.ACTIVATIONS, (1, 1, 2 * HIDDEN)), TensorSpec(names.LOGITS, (1, 1, VOCAB))
+    head = TensorSpec("lm_head.weight", (VOCAB, 32), "INT4", (0.5,) * VOCAB, block=32)
+    reads = (one for layer in DONORS for one in attend(layer, 1, rows, HEAD_DIM))
     return SignatureSpec(
         key=names.DRAFT,
         inputs=(
-            TensorSpec(names.ACTIVATIONS, (1, 1, 2 * HIDDEN)),
+            activations,
             TensorSpec(names.INPUT_POS, (1,), "INT32"),
             TensorSpec(names.MASK, (1, 1, 1, rows)),
-            TensorSpec(PARAM_TENSOR, (1, 1, 1, 7), "INT32"),
+            PARAM,
             *caches(DONORS, rows, dtype),
         ),
-        outputs=(
-            TensorSpec(names.LOGITS, (1, 1, VOCAB)),
-            TensorSpec(names.PROJECTED_ACTIVATIONS, (1, 1, HIDDEN)),
-        ),
-        weights=(TensorSpec("lm_head.weight", (VOCAB, 32), "INT4", (0.5,) * VOCAB, block=32),),
+        outputs=(logits, TensorSpec(names.PROJECTED_ACTIVATIONS, (1, 1, HIDDEN))),
+        weights=(head,),
+        ops=(),
+        operators=(*reads, OperatorSpec("FULLY_CONNECTED", (activations, head), (logits,))),
     )
 
 

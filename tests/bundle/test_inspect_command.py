@@ -6,6 +6,7 @@ from edge_mtp import names
 from edge_mtp.commands.inspect import inspect
 from edge_mtp.errors import BundleError
 from tests.bundle import models
+from tests.bundle.edits import attributes, drafter, without
 
 
 def run(*arguments):
@@ -22,6 +23,7 @@ def test_sound_bundle(bundle_path):
         "int4/32",
         "KV cache: 96 bytes a token",
         "MTP possible: yes, 3 draft steps",
+        "MTP on the GPU: yes\n",
         "Findings: none",
     ):
         assert text in result.output
@@ -34,9 +36,36 @@ def test_error_found_is_a_failed_gate(bundle_with):
     assert "kv-mismatch" in result.output
 
 
+def test_what_is_in_the_way_of_the_gpu_is_said_once_and_fails_nothing(bundle_with):
+    result = run(bundle_with(drafter(inputs=lambda old: without(old, names.PARAM_TENSOR))))
+    assert result.exit_code == 0
+    assert "MTP possible: yes" in result.output
+    assert "MTP on the GPU: no, in the way:\n  • drafter: draft: no input param_tensor" in result.output
+    assert result.output.count("no input param_tensor") == 1
+    assert "Findings: no others" in result.output
+
+
+def test_silent_wrongness_on_the_gpu_is_a_warning_too(bundle_with):
+    result = run(bundle_with(drafter(operators=attributes("odml.runtime_bmm", "kv_cache_k_1", rhs_cache_update=False))))
+    assert result.exit_code == 0
+    assert "warning gpu-composite" in result.output
+
+
+def test_json_has_the_verdict_on_the_gpu(bundle_path, bundle_with):
+    assert json.loads(run(bundle_path, "--json").output)["mtp_on_gpu"] == {
+        "possible": True,
+        "missing": [],
+        "doubts": [],
+    }
+    changed = json.loads(run(bundle_with({names.DRAFTER: None}), "--json").output)
+    assert changed["mtp_on_gpu"]["possible"] is False
+    assert changed["mtp_on_gpu"]["missing"] == ["bundle: MTP is not possible on any backend"]
+
+
 def test_warnings_do_not_fail(bundle_with):
     result = run(bundle_with(activation=None))
     assert result.exit_code == 0
+    assert "MTP on the GPU: yes, but:" in result.output
     assert "warning activation-type" in result.output
 
 

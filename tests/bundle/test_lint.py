@@ -10,13 +10,13 @@ import pytest
 
 from edge_mtp import names
 from edge_mtp.bundle.contents import kv_memory, read_contents
-from edge_mtp.bundle.contract import PARAM_TENSOR
 from edge_mtp.bundle.findings import Severity
 from edge_mtp.bundle.inspection import inspect_bundle
 from edge_mtp.bundle.lint import has_kernel
 from edge_mtp.bundle.lint import lint as lint_contents
 from edge_mtp.bundle.metadata import KvCache, build_executor_metadata
 from tests.bundle import models
+from tests.bundle.edits import TARGET, changed_tensor, drafter, edit, target, without
 from tests.bundle.models import CONTEXT, DONORS, DRAFTS, HIDDEN, LAYERS, ROWS, WINDOW, TensorSpec
 
 replace = dataclasses.replace
@@ -30,34 +30,7 @@ def codes(path):
     return {finding.code for finding in lint(path)}
 
 
-def changed_tensor(tensors, name, **changes):
-    return tuple(replace(one, **changes) if one.name == name else one for one in tensors)
-
-
-def without(tensors, *absent):
-    return tuple(one for one in tensors if one.name not in absent)
-
-
-def edit(signatures, key, **changes):
-    """The signatures with fields of `key`'s replaced; a callable is given the old value."""
-    return tuple(
-        replace(one, **{name: change(getattr(one, name)) for name, change in changes.items()})
-        if one.key == key
-        else one
-        for one in signatures
-    )
-
-
-TARGET, DRAFTER = models.target_signatures(), (models.drafter_signature(),)
 EXECUTOR = build_executor_metadata([KvCache(layer, ROWS) for layer in range(LAYERS)], WINDOW)
-
-
-def target(key, **changes):
-    return {names.TARGET: edit(TARGET, key, **changes)}
-
-
-def drafter(**changes):
-    return {names.DRAFTER: edit(DRAFTER, names.DRAFT, **changes)}
 
 
 BIG = TensorSpec("layers.0.big.weight", (4000, 4000))
@@ -84,13 +57,11 @@ MODEL_MUTATIONS = [
     ("kv-mismatch", {names.DRAFTER: (models.drafter_signature(dtype="INT8"),)}),
     ("kv-mismatch", drafter(inputs=lambda old: (*old, *models.caches([LAYERS])))),
     ("kv-mismatch", target(names.VERIFY, inputs=lambda old: changed_tensor(old, names.kv_key(0), dtype="INT8"))),
-    ("unknown-tensor", drafter(inputs=lambda old: (*old, TensorSpec("k_cache_1", (1, 1, ROWS, 4))))),
+    ("cache-name", drafter(inputs=lambda old: (*old, TensorSpec("k_cache_1", (1, 1, ROWS, 4))))),
     ("unknown-tensor", target(names.DECODE, inputs=lambda old: (*old, TensorSpec("extra", (1,))))),
     ("several-signatures", {names.EMBEDDER: models.all_models()[names.EMBEDDER] * 2}),
-    ("no-param-tensor", drafter(inputs=lambda old: without(old, PARAM_TENSOR))),
-    ("unregistered-op", drafter(ops=lambda old: (*old, "STABLEHLO_SORT"))),
     ("custom-op", drafter(customs=lambda old: ("Secret",))),
-    ("composite-op", target(names.DECODE, composites=lambda old: ("odml.runtime_bmm",))),
+    ("composite-op", target(names.DECODE, composites=lambda old: ("odml.softmax",))),
     ("wide-weights", target(names.DECODE, weights=lambda old: (*old, BIG))),
     ("bad-scale", drafter(weights=lambda old: (TensorSpec("w", (2, 4), "INT8", (0.0, 1.0)),))),
 ]
@@ -157,6 +128,15 @@ EXECUTOR_MUTATIONS = [
 @pytest.mark.parametrize(("code", "change"), EXECUTOR_MUTATIONS)
 def test_each_change_of_the_executor_metadata_triggers_its_code_alone(bundle_with, code, change):
     assert codes(bundle_with(**executor(change))) == {code}
+
+
+def test_op_without_a_kernel_is_in_the_way_of_the_cpu_and_of_the_gpu(bundle_with):
+    assert codes(bundle_with(drafter(ops=lambda old: ("STABLEHLO_SORT",)))) == {"unregistered-op", "gpu-operator"}
+
+
+def test_composites_that_were_run_on_a_gpu_are_no_finding(bundle_path):
+    assert lint(bundle_path) == []
+    assert set(read_contents(bundle_path).models[names.DRAFTER].composites) == {"odml.runtime_bmm"}
 
 
 def test_a_sound_bundle_has_no_findings(bundle_path):

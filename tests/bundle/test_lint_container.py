@@ -8,6 +8,7 @@ import litert_lm_builder as stock
 from edge_mtp import names
 from edge_mtp.bundle.contents import read_contents
 from edge_mtp.bundle.findings import Severity
+from edge_mtp.bundle.inspection import inspect_bundle
 from edge_mtp.bundle.lint import lint
 from edge_mtp.bundle.reader import read_bundle
 
@@ -73,6 +74,13 @@ def test_cpu_constraint_on_the_drafter_is_an_error(plan, tmp_path):
     (finding,) = findings(_stock_bundle(plan, tmp_path / "x.litertlm", constraint="cpu"))
     assert (finding.code, finding.severity, finding.where) == ("drafter-cpu-constraint", Severity.ERROR, names.DRAFTER)
     assert "gallery#791" in finding.message
+
+
+def test_cpu_constraint_on_the_drafter_is_in_the_way_of_the_gpu(plan, tmp_path):
+    assert inspect_bundle(_stock_bundle(plan, tmp_path / "x.litertlm")).gpu.possible
+    inspection = inspect_bundle(_stock_bundle(plan, tmp_path / "x.litertlm", constraint="cpu"))
+    assert inspection.mtp.possible and not inspection.gpu.possible
+    assert inspection.gpu.missing[0].startswith("drafter: backend_constraint=cpu")
 
 
 def test_duplicate_section(plan, tmp_path):

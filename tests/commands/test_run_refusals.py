@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edge_mtp import names
 from edge_mtp.bundle.reader import read_bundle
 from edge_mtp.cli import main
 from tests.bundle import models
 from tests.bundle.conftest import publish
+from tests.bundle.flatbuffer import TensorSpec
 from tests.commands.repacked import without
 from tests.export.command import COMMAND, environment
 from tests.export.refusal import check_refused, invoke
@@ -82,8 +84,10 @@ def test_repacking_alone_changes_nothing(bundle, tmp_path):
 
 
 def test_an_input_that_only_the_runtime_fills(tmp_path):
-    path = publish(models.make_plan(tmp_path), tmp_path / "x.litertlm")
-    refused(path, words=("the target takes param_tensor, which this runner does not fill", "--engine"))
+    sound, extra = models.all_models(), TensorSpec("local_mask", (1, 1, 1, models.ROWS))
+    target = tuple(replace(one, inputs=(*one.inputs, extra)) for one in sound[names.TARGET])
+    path = publish(models.make_plan(tmp_path, sound | {names.TARGET: target}), tmp_path / "x.litertlm")
+    refused(path, words=("the target takes local_mask, which this runner does not fill", "--engine"))
 
 
 def test_a_bundle_without_a_template(tmp_path, bundle):

@@ -78,3 +78,14 @@ def lowered_gather(lower):
 
     samples = {"ids": torch.zeros(6, dtype=torch.int32), "x": torch.zeros(1, WIDTH)}
     return lower({"run": (Model(), samples)})
+
+
+@pytest.fixture(scope="session", params=["e2b-like", "e4b-like"])
+def lowered_pair(request, tmp_path_factory):
+    """A `LoweredPair` of each shape in turn."""
+    import torch
+
+    from tests.convert.lowered_pair import lower_pair
+
+    torch.set_num_threads(1)
+    return lower_pair(request.param, tmp_path_factory.mktemp("lowered_pair"))

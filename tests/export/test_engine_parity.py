@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, Gemma4ForConditionalGeneration
 from edge_mtp import names
 from edge_mtp.bundle.reader import read_bundle
 from edge_mtp.runner.engine import EngineOptions, EngineRun, run_engine
-from tests.convert.test_float_tflite import interpreter_call
+from tests.convert.lowered_pair import interpreter_call
 from tests.emulator import Runtime
 
 TARGET = Path(__file__).parent.parent / "data" / "tiny" / "target"

@@ -44,13 +44,14 @@ def test_target_inputs(pair: Pair) -> None:
             "per_layer_embeddings": (1, tokens, len(pair.shape.pattern), pair.shape.ple_width),
             "input_pos": (tokens,),
             "mask": (1, 1, tokens, ROWS),
+            "param_tensor": (1, 1, 1, 7),
             **caches(pair, owning),
         }
         if not pair.shape.ple_width:
             del expected["per_layer_embeddings"]
         assert found[name] == expected
     dtypes = {key: dtype for s in section.signatures for key, (_, dtype) in s.inputs.items()}
-    assert dtypes.pop("input_pos") == torch.int32
+    assert dtypes.pop("input_pos") == dtypes.pop("param_tensor") == torch.int32
     assert set(dtypes.values()) == {torch.float32}
 
 
@@ -91,6 +92,7 @@ def test_drafter_reads_the_donor_caches_under_the_targets_names(pair: Pair) -> N
             "activations": (1, 1, 2 * pair.shape.hidden_size),
             "input_pos": (1,),
             "mask": (1, 1, 1, ROWS),
+            "param_tensor": (1, 1, 1, 7),
             **caches(pair, donors),
         }
         outputs = torch_call(section)(signature.name, zeros(signature.inputs))

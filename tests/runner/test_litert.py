@@ -15,7 +15,7 @@ from edge_mtp.runner.calls import HIDDEN, fill_causal
 from edge_mtp.runner.graph import Graph, make_buffer
 from edge_mtp.runner.litert import LiteRTPair, open_pair
 from edge_mtp.runner.litert_c import Environment
-from tests.convert.test_float_tflite import interpreter_call
+from tests.convert.lowered_pair import interpreter_call
 from tests.emulator import Call, Runtime, causal_mask
 
 SAME = 1e-5

@@ -14,22 +14,21 @@ from edge_mtp.runner.graph import Graph
 from edge_mtp.runner.litert import open_pair
 from edge_mtp.runner.litert_c import Environment
 from tests.bundle import models
-from tests.bundle.flatbuffer import SignatureSpec
+from tests.bundle.flatbuffer import SignatureSpec, TensorSpec
+
+LOCAL_MASK = "local_mask"
+sound = models.all_models
 
 
-def without_param_tensor(signature: SignatureSpec) -> SignatureSpec:
-    return replace(signature, inputs=tuple(one for one in signature.inputs if one.name != "param_tensor"))
+def with_local_mask(signature: SignatureSpec) -> SignatureSpec:
+    """With an input that LiteRT-LM fills for other models, and this runner does not."""
+    return replace(signature, inputs=(*signature.inputs, TensorSpec(LOCAL_MASK, (1, 1, 1, models.ROWS))))
 
 
 def without(signature: SignatureSpec, *tensors: str) -> SignatureSpec:
     """`signature` without inputs and outputs of these names."""
     kept = [tuple(one for one in side if one.name not in tensors) for side in (signature.inputs, signature.outputs)]
     return replace(signature, inputs=kept[0], outputs=kept[1])
-
-
-def sound() -> dict[str, tuple[SignatureSpec, ...]]:
-    found = models.all_models()
-    return found | {names.TARGET: tuple(map(without_param_tensor, found[names.TARGET]))}
 
 
 def changed(section: str, change) -> dict[str, tuple[SignatureSpec, ...] | None]:
@@ -48,7 +47,10 @@ REFUSED = {
         changed(names.TARGET, lambda all_: tuple(without(one, names.LOGITS) for one in all_)),
         "no output log",
     ),
-    "param_tensor": (models.all_models(), r"the target takes param_tensor, which this runner does not fill.*--engine"),
+    "local_mask": (
+        changed(names.TARGET, lambda all_: tuple(map(with_local_mask, all_))),
+        r"the target takes local_mask, which this runner does not fill.*param_tensor.*--engine",
+    ),
     "ring buffers": (
         changed(
             names.TARGET,
@@ -84,11 +86,16 @@ def test_bundles_that_cannot_draft_are_known_before_they_are_compiled(bundle_of,
 
 
 def test_a_drafter_with_an_input_of_the_runtime_is_refused(bundle_of):
-    """And without it the bundle can draft."""
-    bundle = bundle_of(sound())
-    with pytest.raises(BundleError, match=r"the drafter takes param_tensor.*--engine"):
+    bundle = bundle_of(changed(names.DRAFTER, lambda all_: tuple(map(with_local_mask, all_))))
+    with pytest.raises(BundleError, match=r"the drafter takes local_mask.*--engine"):
         litert._check(bundle, litert._models(bundle))
-    bundle = bundle_of(changed(names.DRAFTER, lambda all_: tuple(map(without_param_tensor, all_))))
+
+
+@pytest.mark.parametrize("sections", [(), (names.TARGET,), (names.DRAFTER,), (names.TARGET, names.DRAFTER)])
+def test_a_bundle_can_draft_with_param_tensor_and_without(bundle_of, sections):
+    """`sections` are those without: bundles for the CPU alone."""
+    without_it = {name: tuple(without(one, names.PARAM_TENSOR) for one in sound()[name]) for name in sections}
+    bundle = bundle_of(sound() | without_it)
     assert litert._check(bundle, litert._models(bundle))
 
 
