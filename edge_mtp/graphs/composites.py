@@ -69,7 +69,7 @@ def runtime_bmm(left: Tensor, cache: Tensor, param: Tensor, name: str, *, is_glo
 def _mark(
     composite: str, name: str, tensors: Sequence[Tensor], *, is_input: bool, attributes: Attributes | None = None
 ) -> tuple[Tensor, ...]:
-    """The ends of a marked piece; its id is `name`, so that the same graph is lowered to the same bytes."""
+    """The ends of a marked piece; its id is `name`, which pairs inputs with outputs."""
     spelt = None if attributes is None else tuple(attributes.items())
     return tuple(
         mark_tensor.mark_tensor_op(tensor, name=composite, pos=place, id=name, is_input=is_input, attr=spelt)
