@@ -104,8 +104,9 @@ def _run_child(
         assert child.stdin is not None and child.stdout is not None
         late = Event()
         watch = Timer(timeout_s, _end, (child, late))
-        watch.start()
+        watch.daemon = True  # Ctrl-C may come while it starts, and nothing should wait for it then
         try:
+            watch.start()
             with suppress(BrokenPipeError):  # it died at once; its exit status says so below
                 child.stdin.write(request)
                 child.stdin.close()
