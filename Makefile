@@ -33,7 +33,7 @@ parity: $(STAMP)  ## the whole ladder on all 144 prompts; after make demo
 	$(BIN)/edge-mtp parity build/tiny.litertlm $(TINY) --output build/report
 
 # Without a GPU a CPU Vulkan driver does: Debian's chromium has one that LiteRT-LM accepts.
-gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four formats (a minute on a GPU, twenty without)
+gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four formats (slow without a GPU: some 12 tokens/s)
 	ldconfig -p | grep -q libvulkan || apt-get install -y -qq libvulkan1
 	ls /usr/share/vulkan/icd.d/*nvidia* /usr/lib/chromium/vk_swiftshader_icd.json >/dev/null 2>&1 \
 	  || apt-get install -y -qq --no-install-recommends chromium
