@@ -20,13 +20,14 @@ Dtype = Literal["float32", "int8", "int4", "int2"]
 Head = Literal["dense", "clustered"]
 Position = Literal["transformers", "runtime"]
 Activation = Literal["fp32", "fp16"]
+SlidingCache = Literal["ring", "full"]
 
 ANY_SECTION: Final = "*"
 BLOCKS: Final = (0, 32, 64, 128)
 _BITS: Final[Mapping[Dtype, int]] = {"float32": 32, "int8": 8, "int4": 4, "int2": 2}
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("name", "lengths", "drafter", "runtime", "weights"),
-    "[lengths]": ("context_tokens", "prefill", "draft_steps"),
+    "[lengths]": ("context_tokens", "prefill", "draft_steps", "sliding_cache"),
     "[drafter]": ("head", "position"),
     "[runtime]": ("activation",),
     "[[weights]]": ("section", "tensor", "dtype", "block", "reason"),
@@ -76,6 +77,7 @@ class Recipe:
     context_tokens: int
     prefill_lengths: tuple[int, ...]
     draft_steps: int
+    sliding_cache: SlidingCache
     drafter_head: Head
     drafter_position: Position
     activation: Activation
@@ -137,6 +139,7 @@ def load_recipe(path: Path) -> Recipe:
         context_tokens=context_tokens,
         prefill_lengths=_prefill_lengths(lengths, context_tokens),
         draft_steps=lengths.positive("draft_steps"),
+        sliding_cache=_sliding_cache(lengths),
         drafter_head=drafter.choice("head", get_args(Head)),
         drafter_position=drafter.choice("position", get_args(Position)),
         activation=runtime.choice("activation", get_args(Activation)),
@@ -179,6 +182,14 @@ def _prefill_lengths(lengths: TomlTable, context_tokens: int) -> tuple[int, ...]
     if not found or integers != found or sorted(set(integers)) != integers:
         raise lengths.refusal("prefill", needed)
     return tuple(integers)
+
+
+def _sliding_cache(lengths: TomlTable) -> SlidingCache:
+    """`ring` where the key is absent."""
+    if "sliding_cache" not in lengths.values:
+        return "ring"
+    chosen: SlidingCache = lengths.choice("sliding_cache", get_args(SlidingCache))
+    return chosen
 
 
 def _rules(top: TomlTable) -> Iterator[WeightRule]:

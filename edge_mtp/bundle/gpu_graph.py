@@ -125,16 +125,10 @@ def _check_cache_update(graph: Graph, operator: Operator) -> Iterator[Trouble]:
         return
     yield from _check_param(graph, operator)
     yield from _check_sizes(operator, graph.shapes[operator.outputs[0]])
-    if operator.attributes.get("is_ring_buffer"):
-        yield _ring_buffer(graph, operator)
-
-
-def _ring_buffer(graph: Graph, operator: Operator) -> Trouble:
-    """A ring takes the number of new rows from place 3 of its param, where LiteRT-LM 0.18.1 puts 0."""
-    if graph.inputs.get(names.PARAM_TENSOR) == operator.inputs[PARAM_OPERAND]:
+    given_param = graph.inputs.get(names.PARAM_TENSOR) == operator.inputs[PARAM_OPERAND]
+    if operator.attributes.get("is_ring_buffer") and given_param:
         message = f"{CACHE_UPDATE} of a ring buffer takes {names.PARAM_TENSOR} as it is given and so writes nothing: "
-        return Trouble(Kind.COMPOSITE, f"{message}its place 3 must hold the number of new rows, and is 0")
-    return Trouble(Kind.UNTRIED, "ring buffers were not tried on a GPU")
+        yield Trouble(Kind.COMPOSITE, f"{message}its place 3 must hold the number of new rows, and is 0")
 
 
 def _check_sizes(operator: Operator, cache: Sequence[int]) -> Iterator[Trouble]:

@@ -104,39 +104,30 @@ def build_llm_metadata(
     return metadata
 
 
-def build_executor_metadata(caches: Sequence[KvCache], sliding_window: int) -> ExecutorMetadata:
-    """ExecutorMetadata of a target whose layers own `caches`.
+def build_executor_metadata(caches: Sequence[KvCache], sliding_window: int) -> ExecutorMetadata | None:
+    """ExecutorMetadata of a target whose layers own `caches`; None where some are rings: shorter than the longest.
 
-    The runtime takes a buffer declared local for a ring buffer. So a sliding layer's cache is declared
-    local only where it is shorter than the longest cache, and global where it holds the whole context.
+    Neither way to declare a ring serves (ran, LiteRT-LM 0.18.1). Declared global, its rows become the model's limit
+    ("max_num_tokens is larger than what the static model supports"). Declared local, the runtime binds it to prefill's
+    input too, for graphs that attend before they write; the GPU refuses that where prefill, as ours, writes first ("The
+    given buffer type is not supported"). Without the section the runtime goes by the caches' names, and all is well.
     """
-    longest = max(cache.rows for cache in caches)
+    if len({cache.rows for cache in caches}) > 1:
+        return None
     metadata = ExecutorMetadata()
     executor = metadata.llm_executor_metadata
-    executor.max_history_size = longest
+    executor.max_history_size = max(cache.rows for cache in caches)
+    buffer = executor_metadata_pb2.StateBuffer
     for cache in caches:
-        ring = cache.rows < longest
-        _add_buffer(executor, names.kv_key(cache.layer), _key_type(ring), KEY_SEQUENCE_AXIS, cache.rows)
-        _add_buffer(executor, names.kv_value(cache.layer), _value_type(ring), VALUE_SEQUENCE_AXIS, cache.rows)
-    if any(cache.rows < longest for cache in caches):
-        for buffer in executor.state_buffers:
-            if buffer.maximum_sequence_length < longest:
-                buffer.minimum_sequence_length = min(sliding_window, buffer.maximum_sequence_length)
+        _add_buffer(executor, names.kv_key(cache.layer), buffer.TYPE_GLOBAL_KEY_CACHE, KEY_SEQUENCE_AXIS, cache.rows)
+        _add_buffer(
+            executor, names.kv_value(cache.layer), buffer.TYPE_GLOBAL_VALUE_CACHE, VALUE_SEQUENCE_AXIS, cache.rows
+        )
     masks = executor.attention_mask_settings
     masks.attention_mask_type = executor_metadata_pb2.ATTENTION_MASK_TYPE_CAUSAL
     masks.local_attention_mask_type = executor_metadata_pb2.ATTENTION_MASK_TYPE_CAUSAL
     masks.sliding_window_size = sliding_window
     return metadata
-
-
-def _key_type(ring: bool) -> int:
-    buffer = executor_metadata_pb2.StateBuffer
-    return int(buffer.TYPE_LOCAL_KEY_CACHE if ring else buffer.TYPE_GLOBAL_KEY_CACHE)
-
-
-def _value_type(ring: bool) -> int:
-    buffer = executor_metadata_pb2.StateBuffer
-    return int(buffer.TYPE_LOCAL_VALUE_CACHE if ring else buffer.TYPE_GLOBAL_VALUE_CACHE)
 
 
 def _add_buffer(executor: Any, name: str, buffer_type: int, sequence_axis: int, rows: int) -> None:

@@ -212,9 +212,9 @@ def _write(prepared: Prepared, stages: Mapping[str, Stages], reporter: Reporter)
     return written
 
 
-def _executor_metadata(plan: ExportPlan) -> ExecutorMetadata:
+def _executor_metadata(plan: ExportPlan) -> ExecutorMetadata | None:
     decoder = plan.pair.target.decoder
-    caches = [KvCache(layer, plan.lengths.cache_rows) for layer in range(decoder.owning_layers)]
+    caches = [KvCache(layer, plan.lengths.rows_of(decoder, layer)) for layer in range(decoder.owning_layers)]
     return build_executor_metadata(caches, decoder.sliding_window)
 
 

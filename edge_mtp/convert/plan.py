@@ -94,7 +94,7 @@ class ExportPlan:
 
 def lengths_of(recipe: Recipe) -> Lengths:
     """The recipe's lengths as the graphs take them."""
-    return Lengths(recipe.context_tokens, recipe.prefill_lengths, recipe.draft_steps)
+    return Lengths(recipe.context_tokens, recipe.prefill_lengths, recipe.draft_steps, recipe.sliding_cache)
 
 
 def graph_specs(pair: Pair, recipe: Recipe) -> tuple[GraphSpec, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_mtp.checkpoint.config import Attention, DecoderConfig, LayerKind, Rope
-from edge_mtp.graphs.composites import cache_update, runtime_bmm
+from edge_mtp.graphs.composites import cache_update, ring_update, runtime_bmm
 from edge_mtp.graphs.ops import rms_norm, rotate
 
 HIDDEN_LOGIT = -1e4
@@ -18,6 +18,9 @@ HIDDEN_LOGIT = -1e4
 
 VISIBLE = -0.5
 """A float mask is 0 where a token sees a row, and far below this where it does not."""
+
+ROTARY_STRIDE = 64
+"""Positions between two rows of the coarser rotary table."""
 
 FEW_TOKENS = 16
 """Up to so many tokens a call the mask is spread over all heads once, see `spread_mask`."""
@@ -47,30 +50,84 @@ def inverse_frequencies(rope: Rope, head_dim: int) -> Tensor:
     return torch.cat([1.0 / rope.theta**exponents, torch.zeros(head_dim // 2 - rotated)])
 
 
-class Rotary(nn.Module):
-    """Rotary embedding of one layer kind; its frequencies are a buffer, so that tracing sees an input."""
+def rotary_tables(rope: Rope, head_dim: int, positions: int) -> dict[str, Tensor]:
+    """Rows [cosines, sines] of angles: `fine` [STRIDE, head_dim] of 0, 1, …, `coarse` of 0, STRIDE, … to `positions`.
 
-    def __init__(self, attention: Attention) -> None:
+    float32, rounded once from float64.
+    """
+    frequencies = inverse_frequencies(rope, head_dim).double()
+    fine, coarse = torch.arange(ROTARY_STRIDE), ROTARY_STRIDE * torch.arange(_coarse_rows(positions))
+    angles = {"fine": fine.double()[:, None] * frequencies, "coarse": coarse.double()[:, None] * frequencies}
+    return {name: torch.cat([angle.cos(), angle.sin()], dim=-1).float() for name, angle in angles.items()}
+
+
+def _coarse_rows(positions: int) -> int:
+    return positions // ROTARY_STRIDE + 1
+
+
+class Rotary(nn.Module):
+    """Rotary embedding of one layer kind, for positions up to `positions`, by the addition theorem.
+
+    The angle of position a * STRIDE + b is the sum of two that lie in tables (`rotary_tables`), so cosine and sine take
+    two products of numbers in [-1, 1]. An angle itself does not fit fp16 activations: at position 900 its error is a
+    quarter of a turn. The tables are buffers, so that tracing sees inputs.
+    """
+
+    def __init__(self, attention: Attention, positions: int) -> None:
         super().__init__()
-        self.inverse_frequencies = nn.Buffer(torch.empty(attention.head_dim // 2))
+        self.width = attention.head_dim // 2
+        self.fine = nn.Buffer(torch.empty(ROTARY_STRIDE, attention.head_dim))
+        self.coarse = nn.Buffer(torch.empty(_coarse_rows(positions), attention.head_dim))
 
     def forward(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """position [T] float32 -> cos, sin [1, T, 1, head_dim] float32."""
-        angles = position[:, None] * self.inverse_frequencies[None, :]
-        angles = torch.cat([angles, angles], dim=-1)[None, :, None, :]
-        return angles.cos(), angles.sin()
+        """position [T] int32 -> cos, sin [1, T, 1, head_dim] float32."""
+        stride = torch.div(position, ROTARY_STRIDE, rounding_mode="floor")
+        cos_a, sin_a = torch.ops.tfl.gather(self.coarse, stride, 0).split(self.width, dim=-1)  # [T, head_dim / 2]
+        cos_b, sin_b = torch.ops.tfl.gather(self.fine, position - stride * ROTARY_STRIDE, 0).split(self.width, dim=-1)
+        cos, sin = cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
+        return _for_all_heads(cos), _for_all_heads(sin)
+
+
+def _for_all_heads(half: Tensor) -> Tensor:
+    """half [T, head_dim / 2] -> [1, T, 1, head_dim], both halves alike."""
+    return torch.cat([half, half], dim=-1)[None, :, None, :]
 
 
 def window_mask(mask: Tensor, position: Tensor, reach: int) -> Tensor:
-    """mask [1, 1, T, S] float32 additive, plus what a sliding layer may not see; position [T] float32.
+    """mask [1, 1, T, S] float32 additive, plus what a sliding layer may not see; position [T] int32.
 
     Cache row k stays visible to position p where p - k <= `reach`: the target's window of W tokens
     includes the token itself (reach W - 1), the drafter's reach is W (see `drafter.py`).
     """
-    rows = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)  # [S]
+    rows = torch.arange(mask.shape[-1], dtype=torch.int32, device=mask.device)  # [S]
     distance = position[:, None] - rows[None, :]  # [T, S]
-    outside = torch.where(distance > float(reach), HIDDEN_LOGIT, 0.0)
+    outside = torch.where(distance > reach, HIDDEN_LOGIT, 0.0)
     return mask + outside[None, None]
+
+
+def ring_mask(position: Tensor, last: Tensor, rows: int, reach: int) -> Tensor:
+    """What a sliding layer sees of a ring of `rows` rows: [1, 1, T, rows] float32, 0 or HIDDEN_LOGIT.
+
+    position [T] int32 are the tokens', last [1] int32 that of the row written last. Row k then holds the last position
+    up to `last` that is k modulo `rows`, or none where that is negative. Integers, since fp16 counts to 2048 only.
+    """
+    row = torch.arange(rows, dtype=torch.int32, device=position.device)
+    held = last - torch.remainder(last - row, rows)  # [rows]
+    distance = position[:, None] - held[None, :]  # [T, rows]
+    within = torch.minimum(torch.minimum(reach - distance, distance), held[None, :])
+    return torch.where(within < 0, HIDDEN_LOGIT, 0.0)[None, None]
+
+
+def ring_param(param: Tensor, rows: int, tokens: int) -> Tensor:
+    """param [1, 1, 1, 7] int32 of a linear cache -> that of a ring which is written `tokens` rows at a time.
+
+    [start modulo rows, end, end, tokens, 0, 0, 0] with end = the rows in use, at most all. A call's padding is written
+    too, as on the CPU. (litert-torch's `ring_buffer_sdpa` fills it likewise; read in add_values_to_cache_kernel.cc.)
+    """
+    start, end = param[..., :1], torch.clamp(param[..., 1:2], max=rows)
+    count = torch.full((1, 1, 1, 1), tokens, dtype=torch.int32, device=param.device)
+    unused = torch.zeros((1, 1, 1, 3), dtype=torch.int32, device=param.device)
+    return torch.cat([torch.remainder(start, rows), end, end, count, unused], dim=-1)
 
 
 def spread_mask(mask: Tensor, heads: int) -> Tensor:
@@ -110,7 +167,8 @@ class View:
     """What all layers of a kind share in one call.
 
     cos, sin [1, T, 1, D]; mask [1, heads or 1, T, S] float32 as of `spread_mask`, visible the same as bool; slot [1]
-    int32, the first token's cache row; param [1, 1, 1, 7] int32 for the runtime's own operators.
+    int32, the first token's cache row; param [1, 1, 1, 7] int32 for the runtime's own operators; `ring`: the caches
+    are written round and round.
     """
 
     cos: Tensor
@@ -120,14 +178,35 @@ class View:
     slot: Tensor
     param: Tensor
     is_global: bool
+    ring: bool
 
 
-def make_view(
-    rotation: tuple[Tensor, Tensor], mask: Tensor, input_pos: Tensor, param: Tensor, kind: LayerKind, heads: int
-) -> View:
-    """The view of layers of `kind`: rotation (cos, sin), mask [1, 1, T, S] additive, input_pos [T] int32."""
+@dataclass(frozen=True)
+class Call:
+    """What the runtime says of one call: input_pos [T] int32, mask [1, 1, T, S] float32, param [1, 1, 1, 7] int32.
+
+    `written` is how many rows the call writes from input_pos[0] on; a drafter writes none.
+    """
+
+    input_pos: Tensor
+    mask: Tensor
+    param: Tensor
+    written: int
+
+
+def make_view(call: Call, rotation: tuple[Tensor, Tensor], kind: LayerKind, reach: int, rows: int, heads: int) -> View:
+    """The view of layers of `kind` over caches of `rows` rows: rotation (cos, sin), `reach` as of `window_mask`."""
+    first = call.input_pos[:1]
+    ring = rows < call.mask.shape[-1]
+    mask, param, slot = call.mask, call.param, first
+    if ring:
+        last = first + (call.written - 1) if call.written else first
+        mask = ring_mask(call.input_pos, last, rows, reach)
+        param, slot = ring_param(call.param, rows, call.written), torch.remainder(first, rows)
+    elif kind is LayerKind.SLIDING:
+        mask = window_mask(mask, call.input_pos, reach)
     spread = spread_mask(mask, heads)
-    return View(*rotation, spread, spread > VISIBLE, input_pos[:1], param, is_global=kind is LayerKind.FULL)
+    return View(*rotation, spread, spread > VISIBLE, slot, param, is_global=kind is LayerKind.FULL, ring=ring)
 
 
 class QueryAttention(nn.Module):
@@ -167,4 +246,5 @@ class OwningAttention(QueryAttention):
         shape = (1, x.shape[1], self.kv_heads, self.head_dim)
         key = rotate(self.k_norm(self.k_proj(x).reshape(shape)), view.cos, view.sin).transpose(1, 2)  # [1, kv, T, D]
         value = self.v_norm(self.v_proj(x).reshape(shape)).transpose(1, 2)  # [1, kv, T, D]
-        return cache_update(key, value, view.param, keys, values, view.slot, f"{self.name}.cache")
+        write = ring_update if view.ring else cache_update
+        return write(key, value, view.param, keys, values, view.slot, f"{self.name}.cache")

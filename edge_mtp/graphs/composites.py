@@ -24,8 +24,50 @@ RUNTIME_BMM: Final = "odml.runtime_bmm"
 Attributes = Mapping[str, bool | int]
 
 
-def cache_update(
+def ring_update(
     key: Tensor, value: Tensor, param: Tensor, keys: Tensor, values: Tensor, slot: Tensor, name: str
+) -> tuple[Tensor, Tensor]:
+    """Writes T <= S new rows from row `slot` on, those behind the last from row 0 on; returns both caches.
+
+    Shapes as of `cache_update`; param is that of a ring, see `attention.ring_param`.
+    """
+    tokens, rows = key.shape[2], keys.shape[2]
+    if tokens == 1:
+        return cache_update(key, value, param, keys, values, slot, name, ring=True)
+    behind = torch.remainder(torch.arange(rows, dtype=torch.int32, device=slot.device) - slot, rows)  # [S], 0 at slot
+    source = torch.clamp(behind, max=tokens)  # the new token of each row; `tokens` stands for none
+    kept = torch.clamp(behind - (tokens - 1), min=0, max=1).to(key.dtype)  # 1 where a row stays as it is
+    given = (key, value, param, keys, values, source, kept)
+    key, value, param, keys, values, source, kept = _mark(CACHE_UPDATE, name, given, is_input=True)
+    unused = (param.sum() * 0).to(key.dtype)
+    none = torch.zeros_like(key[:, :, :1])
+    new_keys = torch.ops.tfl.gather(torch.cat([key + unused, none], dim=2), source, 2)
+    new_values = torch.ops.tfl.gather(torch.cat([value, none], dim=2), source, 2).transpose(-2, -1)
+    written = (keys * kept[:, None] + new_keys, values * kept + new_values)
+    keys, values = _mark(CACHE_UPDATE, name, written, is_input=False, attributes=_cache_attributes(keys, ring=True))
+    return keys, values
+
+
+def _cache_attributes(keys: Tensor, *, ring: bool) -> Attributes:
+    """What `odml.cache_update` is told of keys [1, kv, S, D] and their values."""
+    return {
+        "kv_cache_batch_size": keys.shape[1],
+        "cache_size": keys.shape[2],
+        "head_size": keys.shape[3],
+        "is_ring_buffer": ring,
+    }
+
+
+def cache_update(
+    key: Tensor,
+    value: Tensor,
+    param: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    slot: Tensor,
+    name: str,
+    *,
+    ring: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Writes T new rows from row `slot` on; returns both caches.
 
@@ -34,12 +76,7 @@ def cache_update(
     """
     zero = torch.zeros_like(slot)
     row, column = torch.cat([zero, zero, slot, zero]), torch.cat([zero, zero, zero, slot])
-    attributes = {
-        "kv_cache_batch_size": keys.shape[1],
-        "cache_size": keys.shape[2],
-        "head_size": keys.shape[3],
-        "is_ring_buffer": False,
-    }
+    attributes = _cache_attributes(keys, ring=ring)
     given = (key, value, param, keys, values, row, column)
     key, value, param, keys, values, row, column = _mark(CACHE_UPDATE, name, given, is_input=True)
     unused = ((param.sum() + row.sum() + column.sum()) * 0).to(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edge_mtp import names
 from edge_mtp.checkpoint.config import DrafterConfig, LayerKind
-from edge_mtp.graphs.attention import RMSNorm, Rotary, make_view, window_mask
+from edge_mtp.graphs.attention import Call, RMSNorm, Rotary, make_view
 from edge_mtp.graphs.layer import DecoderLayer
 from edge_mtp.graphs.spec import Position
 
@@ -80,14 +80,15 @@ class ClusteredHead(nn.Module):
 class Drafter(nn.Module):
     """Query-only layers over the target's two donor caches. Parameter names are the checkpoint's."""
 
-    def __init__(self, config: DrafterConfig, head: nn.Module, position: Position) -> None:
+    def __init__(self, config: DrafterConfig, head: nn.Module, position: Position, positions: int) -> None:
+        """`positions`: tokens come at 0 to before it."""
         super().__init__()
         decoder = config.decoder
-        self.config = config
-        self.offset = 1.0 if position == "transformers" else 0.0
+        self.config, self.positions = config, positions
+        self.offset = 1 if position == "transformers" else 0
         self.pre_projection = nn.Linear(2 * config.backbone_hidden_size, decoder.hidden_size, bias=False)
         self.layers = nn.ModuleList(DecoderLayer(decoder, layer) for layer in range(decoder.layers))
-        self.rotary = nn.ModuleDict({kind: Rotary(a) for kind, a in decoder.attention.items()})
+        self.rotary = nn.ModuleDict({kind: Rotary(a, positions) for kind, a in decoder.attention.items()})
         self.norm = RMSNorm(decoder.hidden_size, decoder.norm_epsilon)
         self.post_projection = nn.Linear(decoder.hidden_size, config.backbone_hidden_size, bias=False)
         self.head = head
@@ -107,10 +108,17 @@ class Drafter(nn.Module):
         by layer kind: keys [1, kv, S, D], values [1, kv, D, S]
         -> logits [1, 1, vocab], projected_activations [1, 1, backbone].
         """
-        given, decoder = input_pos.to(torch.float32), self.config.decoder
-        masks = {LayerKind.FULL: mask, LayerKind.SLIDING: window_mask(mask, given, decoder.sliding_window)}
+        decoder, call = self.config.decoder, Call(input_pos, mask, param, written=0)
+        position = input_pos + self.offset
         views = {
-            kind: make_view(self.rotary[kind](given + self.offset), masks[kind], input_pos, param, kind, decoder.heads)
+            kind: make_view(
+                call,
+                self.rotary[kind](position),
+                kind,
+                reach=decoder.sliding_window,
+                rows=caches[kind][0].shape[2],
+                heads=decoder.heads,
+            )
             for kind in decoder.attention
         }
         x = self.pre_projection(activations)

@@ -95,7 +95,7 @@ def build_section(spec: GraphSpec) -> Section:
 
 def _target_section(spec: GraphSpec) -> Section:
     config, lengths = spec.target.decoder, spec.lengths
-    core = Target(config)
+    core = Target(config, lengths.cache_rows)
     calls = [(names.prefill(length), length, True) for length in lengths.prefill]
     calls += [(names.DECODE, 1, False), (names.VERIFY, lengths.verify, False)]
     signatures = tuple(
@@ -106,16 +106,16 @@ def _target_section(spec: GraphSpec) -> Section:
 
 
 def _drafter_section(spec: GraphSpec) -> Section:
-    config, rows = spec.drafter, spec.lengths.cache_rows
+    config, lengths = spec.drafter, spec.lengths
     head = ClusteredHead(config, coded=spec.coded) if spec.head == "clustered" else DenseHead(config)
-    core = Drafter(config, head, spec.position)
+    core = Drafter(config, head, spec.position, lengths.cache_rows)
     donors = {kind: spec.target.decoder.donor(kind) for kind in config.decoder.attention}
     inputs = {
         names.ACTIVATIONS: ((1, 1, 2 * config.backbone_hidden_size), torch.float32),
         names.INPUT_POS: ((1,), torch.int32),
-        names.MASK: ((1, 1, 1, rows), torch.float32),
+        names.MASK: ((1, 1, 1, lengths.cache_rows), torch.float32),
         names.PARAM_TENSOR: (PARAM_SHAPE, torch.int32),
-        **_caches(spec.target.decoder, sorted(donors.values()), rows),
+        **_caches(spec.target.decoder, sorted(donors.values()), lengths),
     }
     return Section(names.DRAFTER, core, (Signature(names.DRAFT, inputs, _DrafterCall(core, donors)),))
 
@@ -135,14 +135,16 @@ def _target_inputs(
         names.INPUT_POS: ((tokens,), torch.int32),
         names.MASK: ((1, 1, tokens, lengths.cache_rows), torch.float32),
         names.PARAM_TENSOR: (PARAM_SHAPE, torch.int32),
-        **_caches(config, range(config.owning_layers), lengths.cache_rows),
+        **_caches(config, range(config.owning_layers), lengths),
     }
 
 
-def _caches(config: DecoderConfig, layers: Iterable[int], rows: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+def _caches(
+    config: DecoderConfig, layers: Iterable[int], lengths: Lengths
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     for layer in layers:
-        shape = config.shape_of(layer)
+        shape, rows = config.shape_of(layer), lengths.rows_of(config, layer)
         shapes[names.kv_key(layer)] = ((1, shape.kv_heads, rows, shape.head_dim), torch.float32)
         shapes[names.kv_value(layer)] = ((1, shape.kv_heads, shape.head_dim, rows), torch.float32)
     return shapes

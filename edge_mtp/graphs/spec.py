@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_mtp import names
-from edge_mtp.checkpoint.config import DrafterConfig, TargetConfig
+from edge_mtp.checkpoint.config import DecoderConfig, DrafterConfig, LayerKind, TargetConfig
 
 Head = Literal["dense", "clustered"]
 Position = Literal["transformers", "runtime"]
+SlidingCache = Literal["ring", "full"]
 WeightKind = Literal["linear", "embedding", "rows", "vector"]
+
+RING_ALIGNMENT = 16
+"""Rows of a ring are a multiple of this: whole vectors for every kernel."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Lengths:
     context: int
     prefill: tuple[int, ...]
     draft_steps: int
+    sliding_cache: SlidingCache = "ring"
 
     @property
     def verify(self) -> int:
@@ -32,6 +37,18 @@ class Lengths:
     def cache_rows(self) -> int:
         """Rows of each KV cache: the context and the longest tail a chunk may write behind it."""
         return self.context + max(min(self.prefill), self.verify)
+
+    def rows_of(self, config: DecoderConfig, layer: int) -> int:
+        """Rows of the cache of `layer`: `cache_rows`, or fewer in a ring that a sliding layer writes round and round.
+
+        A call writes its tokens into the ring before it attends. What that overwrites must lie before the window of
+        its first token, padding and rejected drafts included, and the drafter sees one row more than the target.
+        """
+        if self.sliding_cache == "full" or config.layer_kinds[layer] is LayerKind.FULL:
+            return self.cache_rows
+        longest = max(*self.prefill, self.verify)
+        ring = -(-(config.sliding_window + longest) // RING_ALIGNMENT) * RING_ALIGNMENT
+        return min(ring, self.cache_rows)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from edge_mtp import names
 from edge_mtp.checkpoint.config import DecoderConfig, LayerKind
-from edge_mtp.graphs.attention import RMSNorm, Rotary, View, make_view, window_mask
+from edge_mtp.graphs.attention import Call, RMSNorm, Rotary, View, make_view
 from edge_mtp.graphs.layer import DecoderLayer
 
 
@@ -34,11 +34,12 @@ class Target(nn.Module):
     Parameter names are the checkpoint's, without its `model.language_model.` prefix.
     """
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, positions: int) -> None:
+        """`positions`: tokens come at 0 to before it."""
         super().__init__()
-        self.config = config
+        self.config, self.positions = config, positions
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in range(config.layers))
-        self.rotary = nn.ModuleDict({kind: Rotary(a) for kind, a in config.attention.items()})
+        self.rotary = nn.ModuleDict({kind: Rotary(a, positions) for kind, a in config.attention.items()})
         self.norm = RMSNorm(config.hidden_size, config.norm_epsilon)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.ple_width:
@@ -60,11 +61,11 @@ class Target(nn.Module):
         embeddings [1, T, hidden] float32, per_layer_embeddings [1, T, L, P] float32 (None where P = 0),
         input_pos [T] int32 (the tokens' slots, consecutive), mask [1, 1, T, S] float32 additive,
         param [1, 1, 1, 7] int32 for the runtime's own operators,
-        caches `kv_cache_k_<i>` [1, kv, S, D] and `kv_cache_v_<i>` [1, kv, D, S] float32
+        caches `kv_cache_k_<i>` [1, kv, S, D] and `kv_cache_v_<i>` [1, kv, D, S] float32, shorter where they are rings
         -> the updated caches and, unless `prefill`, logits [1, T, vocab] and activations [1, T, hidden]
         (the final norm's output, which the drafter reads).
         """
-        views = self._views(input_pos, mask, param)
+        views = self._views(Call(input_pos, mask, param, written=input_pos.shape[0]), caches)
         inputs = None if per_layer_embeddings is None else self.ple(embeddings, per_layer_embeddings)
         caches, x = dict(caches), embeddings
         for index, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
@@ -82,15 +83,12 @@ class Target(nn.Module):
         hidden = self.norm(x)
         return {**caches, names.LOGITS: self._logits(hidden), names.ACTIVATIONS: hidden}
 
-    def _views(self, input_pos: Tensor, mask: Tensor, param: Tensor) -> dict[LayerKind, View]:
+    def _views(self, call: Call, caches: dict[str, Tensor]) -> dict[LayerKind, View]:
         """Per layer kind what its layers share; computed once a call."""
-        position, window = input_pos.to(torch.float32), self.config.sliding_window
-        masks = {
-            LayerKind.FULL: lambda: mask,
-            LayerKind.SLIDING: lambda: window_mask(mask, position, window - 1),
-        }
+        reach, heads = self.config.sliding_window - 1, self.config.heads
+        rows = {kind: caches[names.kv_key(self.config.donor(kind))].shape[2] for kind in self.config.attention}
         return {
-            kind: make_view(self.rotary[kind](position), masks[kind](), input_pos, param, kind, self.config.heads)
+            kind: make_view(call, self.rotary[kind](call.input_pos), kind, reach, rows[kind], heads)
             for kind in self.config.attention
         }
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edge_mtp.checkpoint.tensors import Checkpoint
 from edge_mtp.errors import CheckpointError
-from edge_mtp.graphs.attention import inverse_frequencies
+from edge_mtp.graphs.attention import rotary_tables
 from edge_mtp.graphs.drafter import ClusteredHead, Drafter
 from edge_mtp.graphs.signatures import Section
 from edge_mtp.graphs.spec import WeightKind, WeightSlot
@@ -30,14 +30,14 @@ def weight_slots(section: Section) -> tuple[WeightSlot, ...]:
 
 
 def made_tables(section: Section, drafter: Checkpoint) -> dict[str, NDArray[np.generic]]:
-    """Tables that are computed rather than stored, by parameter name: rotary frequencies, cluster slots."""
+    """Tables that are computed rather than stored, by parameter name: rotary angles, cluster slots."""
     tables: dict[str, NDArray[np.generic]] = {}
     core = section.core
     if isinstance(core, Target | Drafter):
         config = core.config if isinstance(core, Target) else core.config.decoder
         for kind, attention in config.attention.items():
-            table = inverse_frequencies(attention.rope, attention.head_dim)
-            tables[f"rotary.{kind}.inverse_frequencies"] = table.numpy()
+            made = rotary_tables(attention.rope, attention.head_dim, core.positions)
+            tables |= {f"rotary.{kind}.{name}": table.numpy() for name, table in made.items()}
     if isinstance(core, Drafter) and isinstance(core.head, ClusteredHead):
         order = token_order(drafter, core.config.decoder.vocab_size)
         slots = np.empty(order.size, np.int32)
@@ -93,8 +93,4 @@ def _slot(core: nn.Module, parameter: str, shape: tuple[int, ...], kind: WeightK
 
 def _made_parameters(core: nn.Module) -> Sequence[str]:
     """Parameters without a tensor of their own in the checkpoint."""
-    return [
-        name
-        for name in core.state_dict()
-        if name.endswith(".inverse_frequencies") or name in ("head.slots", "head.scales")
-    ]
+    return [name for name in core.state_dict() if name.startswith("rotary.") or name in ("head.slots", "head.scales")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from edge_mtp import names
-from edge_mtp.bundle.contents import Contents, read_contents
+from edge_mtp.bundle.contents import Contents, cache_rows, cache_tensors, read_contents
 from edge_mtp.bundle.manifest import Manifest, manifest_path, read_manifest
 from edge_mtp.checkpoint.config import read_drafter_config, read_target_config
 from edge_mtp.checkpoint.digest import digest_files
@@ -142,7 +142,9 @@ class Workbench:
             raise CouldNotCheckError("the bundle has no target with `verify`; export it with edge-mtp")
         keys = [one.key for one in target.signatures if one.key.startswith(names.PREFILL_PREFIX)]
         prefill = tuple(sorted(int(key.removeprefix(names.PREFILL_PREFIX)) for key in keys))
-        return Lengths(metadata.max_num_tokens, prefill, steps)
+        decode = self.contents.decode
+        ring = decode is not None and len({cache_rows(cache) for cache in cache_tensors(decode).values()}) > 1
+        return Lengths(metadata.max_num_tokens, prefill, steps, "ring" if ring else "full")
 
     @cached_property
     def head(self) -> Head:

@@ -89,6 +89,9 @@ class GraphTarget:
         most = _room(calls)
         self._context_tokens = min(context_tokens or most, most)
         self._position = 0
+        self._tokens: list[int] = []  # what was processed, up to `position` at least
+        self._written = 0  # rows written since the caches were empty, padding and rejected drafts included
+        self._ring, self._longest = _ring_rows(self.caches), max(map(_tokens, calls.prefills))
 
     @property
     def caches(self) -> dict[str, Array]:
@@ -138,7 +141,19 @@ class GraphTarget:
     def rewind(self, position: int) -> None:
         """See `protocols.Target`."""
         assert position <= self._position
+        if self._is_lost(position):
+            tokens, self._position = self._tokens[:position], 0
+            self.prefill(tokens)
         self._position = position
+        if not position:
+            self._written = 0
+
+    def _is_lost(self, position: int) -> bool:
+        """Whether ring caches no longer hold the window before `position`.
+
+        A ring has a window and the longest chunk, so it holds the window of any position that is not further back.
+        """
+        return position > 0 and self._ring < self._written and self._longest < self._written - position
 
     def _run(self, call: Call, tokens: Sequence[int]) -> None:
         """Runs `call` on `tokens` from `position` on.
@@ -147,6 +162,8 @@ class GraphTarget:
         behind the rows that count and is overwritten before they do.
         """
         real = len(tokens)
+        self._tokens[self._position :] = tokens
+        self._written = max(self._written, self._position + _tokens(call))
         positions = call.inputs[names.INPUT_POS]
         positions[:real] = np.arange(self._position, self._position + real)
         positions[real:] = 0
@@ -204,6 +221,12 @@ def fill_param(call: Call, position: int, real: int) -> None:
     """Fills `param_tensor` where a call has one: the rows it writes or reads up to, as the runtime hands it over."""
     if names.PARAM_TENSOR in call.inputs:
         call.inputs[names.PARAM_TENSOR].reshape(-1)[:3] = (position, position + real, position + real)
+
+
+def _ring_rows(caches: Mapping[str, Array]) -> int:
+    """Rows of the shortest cache, which is a ring where it is shorter than the others; 0 without any."""
+    rows = (array.shape[2 if name.startswith(names.KV_KEY_PREFIX) else 3] for name, array in caches.items())
+    return min(map(int, rows), default=0)
 
 
 def _tokens(call: Call) -> int:

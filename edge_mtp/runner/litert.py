@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edge_mtp import names
-from edge_mtp.bundle.contents import Contents, cache_rows, cache_tensors, is_cache_name
+from edge_mtp.bundle.contents import Contents, is_cache_name
 from edge_mtp.bundle.contract import check_mtp, check_target
 from edge_mtp.bundle.findings import has_errors
 from edge_mtp.bundle.reader import Bundle
@@ -100,11 +100,6 @@ def _check_inputs(section: str, signature: Signature, filled: Sequence[str]) -> 
         raise BundleError(
             f"the {section} takes {', '.join(unknown)}, which this runner does not fill; it fills "
             f"{', '.join(filled)} and KV caches. Run the bundle with --engine"
-        )
-    if len({cache_rows(tensor) for tensor in cache_tensors(signature).values()}) > 1:
-        raise BundleError(
-            f"the {section} has KV caches of different lengths (ring buffers), which this runner does not keep; "
-            "run the bundle with --engine"
         )
 
 

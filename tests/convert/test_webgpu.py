@@ -98,28 +98,37 @@ Marked = tuple[str, tuple[str, ...], Mapping[str, Any]]
 """A composite's name, its `param_tensor` and caches, and its attributes."""
 
 
+COMPUTED = "computed"
+
+
 def marked(composite: Composite) -> Marked:
+    """Name, the operands from the param on or from the cache on, attributes; a param that was computed is COMPUTED."""
     places = {CACHE_UPDATE: slice(2, 5), RUNTIME_BMM: slice(1, 3)}
-    return composite.name, composite.operands[places[composite.name]], composite.attributes
+    operands = [one if names.PARAM_TENSOR in one or "kv_cache" in one else COMPUTED for one in composite.operands]
+    return composite.name, tuple(operands[places[composite.name]]), composite.attributes
+
+
+def param_of(signature: str, kind: str) -> str:
+    """Sliding layers have rings, with a param of their own."""
+    return f"{signature}_{names.PARAM_TENSOR}" if kind == "f" else COMPUTED
 
 
 def expected_update(pair: Pair, signature: str, layer: int) -> Marked:
-    param, keys, values = (
-        f"{signature}_{name}" for name in (names.PARAM_TENSOR, names.kv_key(layer), names.kv_value(layer))
-    )
+    kind = pair.shape.pattern[layer]
+    keys, values = (f"{signature}_{name}" for name in (names.kv_key(layer), names.kv_value(layer)))
     attributes = {
         "kv_cache_batch_size": pair.shape.kv_heads,
-        "cache_size": LENGTHS.cache_rows,
-        "head_size": {"s": 32, "f": 64}[pair.shape.pattern[layer]],
-        "is_ring_buffer": False,
+        "cache_size": LENGTHS.rows_of(pair.target_config.decoder, layer),
+        "head_size": {"s": 32, "f": 64}[kind],
+        "is_ring_buffer": kind == "s",
     }
-    return CACHE_UPDATE, (param, keys, values), attributes
+    return CACHE_UPDATE, (param_of(signature, kind), keys, values), attributes
 
 
 def expected_matmuls(signature: str, kind: str, cache: int, written: str = "") -> list[Marked]:
     """Of a layer of `kind` that reads the caches of layer `cache`, as they were `written` in the same call."""
     shared = {"is_global": kind == "f", "rhs_cache_update": True}
-    param = f"{signature}_{names.PARAM_TENSOR}"
+    param = param_of(signature, kind)
     keys, values = (f"{signature}_{name(cache)}{written}" for name in (names.kv_key, names.kv_value))
     return [
         (RUNTIME_BMM, (keys, param), {**shared, "is_src": False}),

@@ -187,7 +187,7 @@ def test_plan_foretells_sizes(tiny_pair, manifest, tmp_path):
     records = {record.name: record for record in manifest.sections}
     for section in plan.sections:
         stored = records[section.name]
-        assert section.parameters <= stored.parameters < 1.01 * section.parameters  # constants of the graph come on top
+        assert section.parameters <= stored.parameters < 1.03 * section.parameters  # rotary tables come on top
         assert section.bytes <= stored.size_bytes
     assert manifest.size_bytes - SMALL_BYTES < sum(s.bytes for s in plan.sections) < manifest.size_bytes
     assert manifest.size_bytes <= plan.bundle_bytes

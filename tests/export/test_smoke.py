@@ -110,7 +110,7 @@ def test_smoke_run_puts_both_lives_together(monkeypatch, tmp_path):
 
 
 def test_wrong_verifier_is_stopped(exported, tiny_pair, graph_cache, tmp_path):
-    """Its sliding window is 2 tokens long. The graph lies in the cache under the right one's name."""
+    """Its norms are far off. The graph lies in the cache under the right one's name."""
     exported()
     cache, output = tmp_path / "cache", tmp_path / "tiny.litertlm"
     shutil.copytree(graph_cache, cache)
@@ -134,7 +134,7 @@ def poison_verify(prepared, graphs: Path) -> None:
     section = next(section for section in prepared.plan.sections if section.name == names.TARGET)
     path = WorkDir(graphs, graphs).stages(section, "").lowered[names.VERIFY]
     assert path.exists()
-    decoder = dataclasses.replace(section.spec.target.decoder, sliding_window=2)
+    decoder = dataclasses.replace(section.spec.target.decoder, norm_epsilon=10.0)
     wrong = dataclasses.replace(section.spec, target=dataclasses.replace(section.spec.target, decoder=decoder))
     with worker_pool(Path(os.devnull), lambda task, count: None) as pool:
         result_of(pool.submit(worker.lower, wrong, names.VERIFY, path))

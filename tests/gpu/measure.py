@@ -1,7 +1,9 @@
 """LiteRT-LM on the GPU backend against itself on the CPU: `python -m tests.gpu.measure BUNDLE ... [--prompts FILE]`.
 
-Every bundle runs the same prompts on both backends, MTP off and on, in processes of their own. Printed are the texts
-that are equal, how far the others agree, the success rate on both, and whether the GPU took every graph whole.
+Every bundle runs the same prompts on both backends, MTP off and on, in processes of their own. Every third prompt comes
+behind twenty others, so that it is several times as long as the sliding window and goes round the ring caches. Printed
+are the texts that are equal, how far the others agree, the success rate on both, whether the GPU took every graph
+whole, and what fp16 is feared for: how many of the CPU's numbers the GPU wrote too, and its `<pad>` tokens.
 It needs the engine's package and numpy only, so that it runs on a machine that cannot export.
 """
 
@@ -10,6 +12,7 @@ import json
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
@@ -21,6 +24,9 @@ from edge_mtp.runner.engine import EngineOptions, EngineReply, EngineRun, run_en
 
 PROMPTS = Path(__file__).parent.parent / "data" / "tiny" / "heldout_prompts.json"
 TEMPLATE = "<|turn>user\n{}<turn|>\n<|turn>model\n"
+PAD = "<pad>"
+LEADING = 20
+_NUMBER = re.compile(r"\d+")
 _DELEGATED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate \(LITERT_WEBGPU\)")
 
 
@@ -37,6 +43,9 @@ class Arm:
     texts: int
     equal: int
     agreed: tuple[int, ...]
+    numbers: int
+    numbers_kept: int
+    pads: int
     rate_cpu: float | None
     rate_gpu: float | None
     graphs: tuple[tuple[int, int], ...]
@@ -59,12 +68,31 @@ def measure(bundle: Path, prompts: Sequence[str], tokens: int, speculative: bool
         texts=len(prompts),
         equal=sum(agreed is None for agreed in parted),
         agreed=tuple(agreed for agreed in parted if agreed is not None),
+        numbers=sum(len(_NUMBER.findall(reply.text)) for reply in cpu.replies),
+        numbers_kept=sum(_kept(a.text, b.text) for a, b in zip(cpu.replies, gpu.replies, strict=True)),
+        pads=sum(reply.text.count(PAD) for reply in gpu.replies),
         rate_cpu=cpu.acceptance_rate,
         rate_gpu=gpu.acceptance_rate,
         graphs=tuple((int(a), int(b)) for a, b in _DELEGATED.findall(gpu.log)),
         decode_tokens_per_s_cpu=_speed(cpu),
         decode_tokens_per_s_gpu=_speed(gpu),
     )
+
+
+def make_prompts(count: int) -> list[str]:
+    """The first `count` held-out prompts, every third behind LEADING others."""
+    held_out = json.loads(PROMPTS.read_text())["dev"]
+    return [
+        " ".join([*(held_out[(index + 1 + other) % len(held_out)] for other in range(LEADING)), prompt])
+        if index % 3 == 2
+        else prompt
+        for index, prompt in enumerate(held_out[:count])
+    ]
+
+
+def _kept(cpu: str, gpu: str) -> int:
+    """Numbers of one text that stand in the other as often, in any order."""
+    return (Counter(_NUMBER.findall(cpu)) & Counter(_NUMBER.findall(gpu))).total()
 
 
 def _run(bundle: Path, prompts: Sequence[str], tokens: int, speculative: bool, backend: str) -> EngineRun:
@@ -104,6 +132,7 @@ def line(arm: Arm) -> str:
         f"{arm.bundle:<28} MTP {'on ' if arm.speculative else 'off'}: {arm.equal} of {arm.texts} texts equal"
         f"{f', the others agree for {list(arm.agreed)} characters' if arm.agreed else ''}{rates}; "
         f"delegated {graphs}{'' if arm.whole else ' (NOT WHOLE)'}; "
+        f"numbers kept {arm.numbers_kept} of {arm.numbers}, pads {arm.pads}; "
         f"decode {arm.decode_tokens_per_s_cpu:.1f} CPU, {arm.decode_tokens_per_s_gpu:.1f} GPU tok/s"
     )
 
@@ -116,7 +145,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
-    prompts = json.loads(PROMPTS.read_text())["dev"][: arguments.count]
+    prompts = make_prompts(arguments.count)
     arms, failed = [], False
     for bundle in arguments.bundles:
         for speculative in (False, True):

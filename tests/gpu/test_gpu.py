@@ -1,13 +1,12 @@
 """The GPU backend says what the CPU says, drafts as well, and takes every graph whole."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.gpu.driver import find_driver
-from tests.gpu.measure import PROMPTS, Arm, line, measure
+from tests.gpu.measure import Arm, line, make_prompts, measure
 
 ENVIRONMENT, DRIVER = find_driver()
 pytestmark = pytest.mark.skipif(not ENVIRONMENT, reason=DRIVER)
@@ -31,7 +30,7 @@ def bundle(exported) -> Path:
 
 
 def run(bundle: Path, speculative: bool) -> Arm:
-    return measure(bundle, json.loads(PROMPTS.read_text())["dev"][:COUNT], TOKENS, speculative)
+    return measure(bundle, make_prompts(COUNT), TOKENS, speculative)
 
 
 def test_texts_and_drafts_are_the_cpus(bundle, driver, capsys):
@@ -46,6 +45,6 @@ def test_texts_and_drafts_are_the_cpus(bundle, driver, capsys):
 
 
 def test_a_graph_that_is_not_taken_whole_is_told_apart():
-    arm = Arm("x", False, 1, 1, (), None, None, ((450, 450), (317, 454)), 1.0, 1.0)
+    arm = Arm("x", False, 1, 1, (), 0, 0, 0, None, None, ((450, 450), (317, 454)), 1.0, 1.0)
     assert not arm.whole and "NOT WHOLE" in line(arm)
-    assert Arm("x", False, 1, 1, (), None, None, (), 1.0, 1.0).whole is False
+    assert Arm("x", False, 1, 1, (), 0, 0, 0, None, None, (), 1.0, 1.0).whole is False

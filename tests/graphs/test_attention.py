@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edge_mtp.checkpoint.config import LayerKind
-from edge_mtp.graphs.attention import FEW_TOKENS, HIDDEN_LOGIT, View, attend, make_view, window_mask
+from edge_mtp.graphs.attention import FEW_TOKENS, HIDDEN_LOGIT, Call, View, attend, make_view, window_mask
 from edge_mtp.graphs.composites import cache_update, runtime_bmm
 from tests.emulator import HIDDEN, causal_mask, param_tensor
 
@@ -77,7 +77,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 def view_of_mask(mask: Tensor, heads: int) -> View:
     """As the graphs make it of the runtime's mask [1, 1, T, S]; without a rotation."""
     nothing, at = torch.zeros(1), torch.zeros(1, dtype=torch.int32)
-    return make_view((nothing, nothing), mask, at, param(), LayerKind.FULL, heads)
+    return make_view(Call(at, mask, param(), 1), (nothing, nothing), LayerKind.FULL, 0, mask.shape[-1], heads)
 
 
 def ours(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """A conversation over operators that do what LiteRT's GPU operators do with `param_tensor`, against the CPU's.
 
 The GPU has one buffer a cache, which the call before left. `odml.cache_update` writes the rows from start to before
-end of it. `odml.runtime_bmm` reads the rows before end, and leaves the columns of Q·K behind them undefined, NaN here.
-Found by running LiteRT-LM 0.18.1.
+end of it, of a ring as many as place 3 says. `odml.runtime_bmm` reads the rows before end, and leaves the columns of
+Q·K behind them undefined, NaN here. Found by running LiteRT-LM 0.18.1.
 """
 
 from collections.abc import Callable
@@ -35,8 +35,20 @@ def gpu_update(
     return keys, values
 
 
+def gpu_ring_update(
+    key: Tensor, value: Tensor, param: Tensor, keys: Tensor, values: Tensor, slot: Tensor, name: str
+) -> tuple[Tensor, Tensor]:
+    """A ring's: place 0 is the first row, place 3 how many."""
+    start, count = int(param.reshape(-1)[0]), int(param.reshape(-1)[3])
+    keys, values = keys.clone(), values.clone()
+    for token in range(count):
+        row = (start + token) % keys.shape[2]
+        keys[:, :, row], values[..., row] = key[:, :, token], value[:, :, token]
+    return keys, values
+
+
 def gpu_bmm(left: Tensor, cache: Tensor, param: Tensor, name: str, *, is_global: bool, is_values: bool) -> Tensor:
-    end = int(param.reshape(-1)[1])
+    end = int(param.reshape(-1)[2])
     if is_values:
         return left[..., :end] @ cache[..., :end].transpose(-2, -1)
     product = torch.full((*left.shape[:-1], cache.shape[2]), torch.nan)
@@ -50,6 +62,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def swap() -> None:
         monkeypatch.setattr(edge_mtp.graphs.attention, "cache_update", gpu_update)
+        monkeypatch.setattr(edge_mtp.graphs.attention, "ring_update", gpu_ring_update)
         monkeypatch.setattr(edge_mtp.graphs.attention, "runtime_bmm", gpu_bmm)
 
     return swap

@@ -17,6 +17,7 @@ from tests.reference import Pair, load_section
 
 LENGTHS = Lengths(context=40, prefill=(4, 16), draft_steps=3)
 ROWS = LENGTHS.cache_rows
+RING = 32  # the window of 16 and the longest chunk
 CONFIGS = Path(__file__).parents[1] / "data" / "configs"
 
 
@@ -25,11 +26,11 @@ def zeros(inputs: dict[str, tuple[tuple[int, ...], torch.dtype]]) -> dict[str, n
 
 
 def caches(pair: Pair, layers: range | list[int]) -> dict[str, tuple[int, ...]]:
-    """Spelt out: full layers have heads of 64, sliding ones of 32."""
+    """Spelt out: full layers have heads of 64 and every row, sliding ones heads of 32 and a ring."""
     heads, shapes = pair.shape.kv_heads, {}
     for layer in layers:
-        width = {"s": 32, "f": 64}[pair.shape.pattern[layer]]
-        shapes |= {f"kv_cache_k_{layer}": (1, heads, ROWS, width), f"kv_cache_v_{layer}": (1, heads, width, ROWS)}
+        width, rows = {"s": (32, RING), "f": (64, ROWS)}[pair.shape.pattern[layer]]
+        shapes |= {f"kv_cache_k_{layer}": (1, heads, rows, width), f"kv_cache_v_{layer}": (1, heads, width, rows)}
     return shapes
 
 

@@ -12,6 +12,7 @@ from edge_mtp import names
 from edge_mtp.checkpoint.config import LayerKind
 from edge_mtp.checkpoint.tensors import Checkpoint, open_checkpoint
 from edge_mtp.errors import CheckpointError
+from edge_mtp.graphs.attention import ROTARY_STRIDE
 from edge_mtp.graphs.signatures import Section, build_section
 from edge_mtp.graphs.spec import Lengths, checkpoint_of, section_names
 from edge_mtp.graphs.weights import TOKEN_ORDERING, load_float_weights, made_tables, token_order, weight_slots
@@ -90,8 +91,12 @@ def test_rotary_tables_are_transformers(pair: Pair) -> None:
     for section, model in models.items():
         tables = made_tables(parts[section], pair.drafter)
         for kind in LayerKind:
-            expected = getattr(model.rotary_emb, f"{kind}_inv_freq").numpy()
-            np.testing.assert_array_equal(tables[f"rotary.{kind}.inverse_frequencies"], expected)
+            frequencies = getattr(model.rotary_emb, f"{kind}_inv_freq").double().numpy()
+            for name, stride in (("fine", 1), ("coarse", ROTARY_STRIDE)):
+                table = tables[f"rotary.{kind}.{name}"]
+                angles = stride * np.arange(len(table))[:, None] * frequencies
+                expected = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+                np.testing.assert_allclose(table, expected, rtol=0, atol=1e-7)
 
 
 def test_slots_table_undoes_the_token_order(pair: Pair) -> None:

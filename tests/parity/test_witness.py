@@ -53,7 +53,8 @@ class Checkpoints:
         return 3 * self.window + 5
 
     def spec(self, variant: str) -> GraphSpec:
-        lengths = Lengths(context=5 * self.window, prefill=(self.window,), draft_steps=STEPS)
+        # With such a chunk the ring is as long for a window that is one longer or shorter.
+        lengths = Lengths(context=5 * self.window, prefill=(self.window - 3,), draft_steps=STEPS)
         section, head = self._parts(variant)
         return GraphSpec(section, self.target, self.drafter, lengths, head)
 

@@ -51,16 +51,6 @@ REFUSED = {
         changed(names.TARGET, lambda all_: tuple(map(with_local_mask, all_))),
         r"the target takes local_mask, which this runner does not fill.*param_tensor.*--engine",
     ),
-    "ring buffers": (
-        changed(
-            names.TARGET,
-            lambda all_: tuple(
-                replace(one, **{side: (*getattr(one, side), *models.caches([7], 16)) for side in ("inputs", "outputs")})
-                for one in all_
-            ),
-        ),
-        r"the target has KV caches of different lengths \(ring buffers\).*--engine",
-    ),
 }
 
 

@@ -116,7 +116,8 @@ def _corrupted(target: GraphTarget, task: Task, reply: Sequence[int]) -> Rows:
     _start(target, task)
     row = max(len(task.tokens) - 2, 0)
     for name, cache in target.caches.items():
-        spoilt = cache[:, :, row] if "_k_" in name else cache[:, :, :, row]
+        held = row % cache.shape[2 if "_k_" in name else 3]  # where a ring has it
+        spoilt = cache[:, :, held] if "_k_" in name else cache[:, :, :, held]
         spoilt *= -1
     return _verify(target, (task.tokens[-1], *reply[:-1]))
 
