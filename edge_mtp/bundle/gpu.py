@@ -25,8 +25,11 @@ NO_PARAM_TENSOR: Final = "no-param-tensor"
 CPU_CONSTRAINT: Final = "drafter-cpu-constraint"
 ACTIVATION_TYPE: Final = "activation-type"
 COMPOSITE_OP: Final = "composite-op"
+LOCAL_CACHE: Final = "gpu-local-cache"
 
-IN_THE_WAY: Final = frozenset({NO_PARAM_TENSOR, CPU_CONSTRAINT, CACHE_NAME, *(kind for kind in Kind if kind.refuses)})
+IN_THE_WAY: Final = frozenset(
+    {NO_PARAM_TENSOR, CPU_CONSTRAINT, CACHE_NAME, LOCAL_CACHE, *(kind for kind in Kind if kind.refuses)}
+)
 """Codes of findings with which no GPU draft is right, or none comes at all."""
 
 DOUBTFUL: Final = frozenset({ACTIVATION_TYPE, COMPOSITE_OP, *(kind for kind in Kind if not kind.refuses)})
@@ -64,6 +67,7 @@ def check_gpu(contents: Contents) -> list[Finding]:
             found.append(info(NO_PARAM_TENSOR, _where(section, lacking), _PARAM_MESSAGE))
         found.extend(_check_graphs(section, graphs))
     found.extend(_check_cache_type(contents))
+    found.extend(_check_local_caches(contents))
     return found
 
 
@@ -80,6 +84,29 @@ def _check_cache_type(contents: Contents) -> Iterator[Finding]:
     tensors = () if contents.decode is None else contents.decode.inputs
     for dtype in sorted({one.dtype for one in tensors if is_cache(one)} - {"FLOAT32"}):
         yield info(Kind.UNTRIED, f"target: {names.DECODE}", f"KV caches of {dtype.lower()} were not tried on a GPU")
+
+
+def _check_local_caches(contents: Contents) -> Iterator[Finding]:
+    """The runtime binds a cache that is declared local to prefill's input, which must then be read there."""
+    if contents.executor_metadata is None:
+        return
+    buffers = contents.executor_metadata.llm_executor_metadata.state_buffers
+    local = {one.prefill_input_name for one in buffers if one.Type.Name(one.type).startswith("TYPE_LOCAL")}
+    for signature, graph in _graphs(contents, names.TARGET):
+        if not signature.key.startswith(names.PREFILL_PREFIX) or signature.input(names.PARAM_TENSOR) is None:
+            continue
+        unread = sorted(name for name in local & graph.inputs.keys() if not _is_read(graph, graph.inputs[name]))
+        if unread:
+            message = (
+                f"{', '.join(unread[:2])}{' and others' if unread[2:] else ''}, declared local in ExecutorMetadata, "
+            )
+            message += "bound to inputs that prefill does not read: the first prefill on a GPU fails with "
+            yield info(LOCAL_CACHE, _where(names.TARGET, [signature.key]), f'{message}"{_BUFFER_TYPE}"')
+
+
+def _is_read(graph: Graph, cache: int) -> bool:
+    """Whether more than `odml.cache_update` takes a cache, which on the GPU does not look at it."""
+    return any(reader.name != CACHE_UPDATE for reader in graph.readers.get(cache, ()))
 
 
 def _graphs(contents: Contents, section: str) -> Iterator[tuple[Signature, Graph]]:
@@ -110,7 +137,8 @@ def _where(section: str, keys: Iterable[str]) -> str:
     return f"{section}: {', '.join(keys)}"
 
 
+_BUFFER_TYPE: Final = "The given buffer type is not supported"
 _PARAM_MESSAGE: Final = (
     f"no input {names.PARAM_TENSOR} [1,1,1,7] int32: MTP runs on the CPU, on the GPU the first draft fails with "
-    '"The given buffer type is not supported"'
+    f'"{_BUFFER_TYPE}"'
 )

@@ -158,6 +158,9 @@ def _check_executor(contents: Contents) -> Iterator[Finding]:
             message = f"{name} has sequence_axis {axis}, but the {rows} rows of {tensor} lie elsewhere"
             yield error("executor-mismatch", "ExecutorMetadata", message)
         local = buffer.Type.Name(buffer.type).startswith("TYPE_LOCAL")
+        if not local and rows < longest:
+            message = f"{name} is declared global, so the runtime takes its {rows} rows for the longest context"
+            yield error("global-ring", "ExecutorMetadata", f"{message}; leave the section out, or declare it local")
         if local and rows == longest:
             message = f"{name} is declared local, which means a ring buffer, but holds all {rows} rows"
             yield warning("local-full-cache", "ExecutorMetadata", message)

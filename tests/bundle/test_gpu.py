@@ -11,6 +11,7 @@ from tests.bundle.attention import CACHE_UPDATE, OVER_KEYS, PARAM, RUNTIME_BMM
 from tests.bundle.edits import attributes, drafter, reworked, target, without
 from tests.bundle.flatbuffer import OperatorSpec, TensorSpec
 from tests.bundle.models import DONORS, HEAD_DIM, ROWS, caches
+from tests.bundle.test_lint import executor
 
 DONOR_KEYS, DONOR_VALUES = names.kv_key(DONORS[0]), names.kv_value(DONORS[0])
 SCALAR, ROW, WIDE = TensorSpec("scalar", ()), TensorSpec("row", (1, 4)), TensorSpec("wide", (1, 1, 1, 1, 4))
@@ -195,6 +196,15 @@ def test_ring_buffers_that_count_for_themselves_are_sound(bundle_with):
     changes = target(names.DECODE, operators=lambda old: reworked(computed_param)(RING(old)))
     gpu = inspect_bundle(bundle_with(changes)).gpu
     assert gpu.possible and gpu.doubts == ()
+
+
+def test_a_local_cache_that_prefill_does_not_read_is_in_the_way(bundle_with):
+    """The GPU then finds no buffer for prefill's input; a prefill that attends over it is sound."""
+    local = executor(lambda proto: setattr(proto.state_buffers[0], "type", 3))
+    gpu = inspect_bundle(bundle_with(**local)).gpu
+    assert not gpu.possible and any("kv_cache_k_0, declared local" in one for one in gpu.missing), gpu
+
+    assert inspect_bundle(bundle_with()).gpu.possible
 
 
 def test_composites_that_nobody_ran_are_a_doubt(bundle_with):

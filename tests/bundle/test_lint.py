@@ -127,7 +127,8 @@ EXECUTOR_MUTATIONS = [
 
 @pytest.mark.parametrize(("code", "change"), EXECUTOR_MUTATIONS)
 def test_each_change_of_the_executor_metadata_triggers_its_code_alone(bundle_with, code, change):
-    assert codes(bundle_with(**executor(change))) == {code}
+    as_well = {"gpu-local-cache"} if code == "local-full-cache" else set()  # declared local is two mistakes
+    assert codes(bundle_with(**executor(change))) == {code} | as_well
 
 
 def test_op_without_a_kernel_is_in_the_way_of_the_cpu_and_of_the_gpu(bundle_with):
@@ -197,6 +198,30 @@ def test_kv_memory_grows_with_the_context_but_not_for_rings(bundle_path, bundle_
     mixed = kv_memory(read_contents(bundle_with({names.TARGET: (signature,)})))
     assert mixed.row_bytes == per_row * 2 // 3
     assert mixed.size_bytes == per_row // 3 * WINDOW + per_row * 2 // 3 * ROWS
+
+
+def with_ring():
+    """A target whose first layer has a ring of WINDOW rows, in every signature."""
+
+    def ringed(signature):
+        rings, sides = models.caches([0], WINDOW), {}
+        replaced = {one.name for one in rings}
+        for side in ("inputs", "outputs"):
+            sides[side] = (*(one for one in getattr(signature, side) if one.name not in replaced), *rings)
+        return replace(signature, **sides)
+
+    return {names.TARGET: tuple(map(ringed, models.all_models()[names.TARGET]))}
+
+
+def test_a_ring_that_is_declared_global_limits_the_context(bundle_with):
+    def as_the_ring(proto):
+        for buffer in proto.state_buffers[:2]:
+            buffer.maximum_sequence_length = WINDOW
+
+    found = inspect_bundle(bundle_with(with_ring(), **executor(as_the_ring))).findings
+    said = [one.message for one in found if one.code == "global-ring"]
+    assert len(said) == 2 and all(f"takes its {WINDOW} rows for the longest context" in one for one in said)
+    assert "global-ring" not in codes(bundle_with(with_ring(), executor_metadata=None))
 
 
 PROBE_KERNELS = """
