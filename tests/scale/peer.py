@@ -22,7 +22,7 @@ from tests.scale.results import PeerRun, write_json
 from tests.scale.table import print_peers
 
 LIMIT_BYTES = 14_000_000_000
-PREFILL_LENGTHS = (128, 1024)
+PREFILL_LENGTHS = (128, 512)
 CACHE_ROWS = 4096
 VOCAB_SIZE = 32768
 TOKENS_PER_CENTROID = 128

@@ -103,7 +103,7 @@ def test_the_peer_gets_the_same_lengths() -> None:
     recipe = tomllib.loads((export.RECIPES / "default.toml").read_text())["lengths"]
     assert tuple(recipe["prefill"]) == peer.PREFILL_LENGTHS and recipe["context_tokens"] == peer.CACHE_ROWS
     command = peer.peer_command(Path("python"), Path("in"), Path("out"), ["--use_v2=True"])
-    assert "--prefill_lengths=[128,1024]" in command and command[-1] == "--use_v2=True"
+    assert "--prefill_lengths=[128,512]" in command and command[-1] == "--use_v2=True"
 
 
 @pytest.mark.parametrize(("words", "sizes"), [([], []), (["E4B", "--strict"], ["E4B"])])
