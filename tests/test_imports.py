@@ -22,7 +22,7 @@ LAYERS = (
     ("runner",),
     ("bundle", "graphs"),
     ("checkpoint",),
-    ("recipe",),
+    ("intervals", "prompts", "recipe"),
     ("toml_table",),
     ("names", "errors"),
 )

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edge_mtp.errors import EdgeMtpError
 from edge_mtp.parity.ladder import RUNGS, climb
-from edge_mtp.parity.prompts import shipped_suites
 from edge_mtp.parity.report import Report, finite, to_json
 from edge_mtp.parity.results import Control, Figure, RungResult, Verdict, first_failure
 from edge_mtp.parity.workbench import Gates, Request, Workbench
+from edge_mtp.prompts import shipped_suites
 from edge_mtp.render.parity_page import parity_page
 
 COLOURS: Final = {Verdict.HELD: "green", Verdict.FAILED: "bold red", Verdict.COULD_NOT_CHECK: "yellow"}
