@@ -90,7 +90,7 @@ def validity(judged: Sequence[Judgement], pairs: Sequence[PairedPrompt]) -> Vali
         trials=len(judged),
         counted=sum(one.counts for one in judged),
         pairs=len({one.pair for one in pairs}),
-        reasons=tuple(ReasonCount(reason, counts[reason]) for reason in WORDS if counts[reason]),
+        reasons=tuple(ReasonCount(reason, words, counts[reason]) for reason, words in WORDS.items() if counts[reason]),
         app_differs=tuple(one.trial.index for one in judged if one.differs),
     )
 

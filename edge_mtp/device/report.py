@@ -68,9 +68,10 @@ class TrialFigures:
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """How many trials do not count for a reason; a trial may have several."""
+    """How many trials do not count for a reason, and the reason as a sentence; a trial may have several."""
 
     reason: str
+    sentence: str
     trials: int
 
 
