@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_mtp.errors import EdgeMtpError
-from edge_mtp.parity.prompts import Prompt, read_suites, shipped_suites
+from edge_mtp.prompts import Prompt, read_suites, shipped_suites
 
 GOOD = '{"id": "a", "prompt": "What is it?"}'
 
@@ -113,6 +113,6 @@ def test_shipped_suites_of_an_installed_package_come_first(monkeypatch, tmp_path
     package = tmp_path / "edge_mtp"
     (package / "prompts").mkdir(parents=True)
     (package / "prompts" / "own.jsonl").write_text(GOOD)
-    monkeypatch.setattr("edge_mtp.parity.prompts.__file__", str(package / "parity" / "prompts.py"))
+    monkeypatch.setattr("edge_mtp.prompts.__file__", str(package / "prompts.py"))
     assert shipped_suites() == (package / "prompts" / "own.jsonl",)
     assert Path(shipped_suites()[0]).is_file()

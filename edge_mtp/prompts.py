@@ -40,7 +40,7 @@ class Suite:
 
 def shipped_suites() -> tuple[Path, ...]:
     """The prompt files that come with edge_mtp: in the installed package, else in the checkout's `export/`."""
-    package = Path(__file__).parent.parent
+    package = Path(__file__).parent
     folder = package / "prompts"
     if not folder.is_dir():
         folder = package.parent / "export" / "prompts"

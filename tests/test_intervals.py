@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_mtp.parity.intervals import Estimate, bootstrap_ratio, bootstrap_statistic, chi_square, upper_gamma
+from edge_mtp.intervals import Estimate, bootstrap_ratio, bootstrap_statistic, chi_square, upper_gamma
 
 DRAFTED = [30, 60, 90, 30, 45, 75, 60, 30]
 ACCEPTED = [3, 40, 50, 20, 9, 60, 30, 1]
