@@ -131,7 +131,7 @@ def _keystore(tools: Toolchain) -> Path:
         aside = key.with_suffix(".part")
         aside.unlink(missing_ok=True)
         subject = ["-alias", "dry", "-dname", "CN=edge_mtp dry", "-validity", "10000"]
-        store = ["-keystore", aside, "-storepass", PASSWORD.removeprefix("pass:")]
+        store: list[str | Path] = ["-keystore", aside, "-storepass", PASSWORD.removeprefix("pass:")]
         run(["keytool", "-genkeypair", "-keyalg", "RSA", "-keysize", "2048", *subject, *store])
         aside.rename(key)
     return key

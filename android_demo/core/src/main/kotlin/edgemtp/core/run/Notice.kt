@@ -108,7 +108,8 @@ fun runNotices(
     fallback: String?,
     newest: Reading,
 ): List<Notice> {
-    val idle = trials.filter { "not_drafting" in it.invalidReasons }.map { it.cycles }
+    val silent = trials.filter { "not_drafting" in it.invalidReasons && "fallback" !in it.invalidReasons }
+    val idle = silent.map { it.cycles }
     val missing = newest.missingSensors()
     return listOfNotNull(
         fallback?.let(Notice::FellBack),

@@ -62,7 +62,7 @@ class Recorder(
         val before = newest
         newest = reading
         val trial = watch
-        trial?.see(reading)
+        trial?.see(time.nowNs(), reading)
         try {
             sayChanges(before, reading)
             val railsMs = reading.rails?.let { log.runMs(it.takenAtNs).coerceAtLeast(0) }

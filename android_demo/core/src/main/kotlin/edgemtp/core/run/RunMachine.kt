@@ -189,7 +189,7 @@ class RunMachine(
         checkpoint()
         val engine = engines.engineFor(arm)
         tell(place?.pair, arm, emptyList())
-        val order = TrialOrder(results.size, place, arm, prompt, engines.drafts(arm), passage)
+        val order = TrialOrder(results.size, place, arm, prompt, engines.drafts(arm), passage, inBackground)
         val result = trials.run(order, engine, results)
         results += result
         engines.ran(result.index, result.cycles.takeIf { order.speculative })

@@ -22,6 +22,8 @@ data class TrialOrder(
     /** Whether drafting is asked for; false on an arm with drafting means that the run fell back. */
     val speculative: Boolean,
     val passage: GatePassage?,
+    /** Whether the app is not on the screen as the trial begins. */
+    val inBackground: Boolean,
 )
 
 /** Where in the plan a trial stands; warm-ups stand nowhere. [order] is the block's place in its pair. */
@@ -50,10 +52,11 @@ class TrialRunner(
         earlier: List<TrialResult>,
     ): TrialResult {
         recorder.sample()
-        val watch = TrialWatch(order.index, recorder.newest)
+        val startNs = time.nowNs()
+        val watch = TrialWatch(order.index, startNs, recorder.newest)
+        watch.background = order.inBackground
         running = watch
         recorder.watchTrial(watch)
-        val startNs = time.nowNs()
         val outcome = generate(order, engine, TrialMeter(time::nowNs, startNs))
         recorder.sample()
         recorder.watchTrial(null)
@@ -93,7 +96,7 @@ class TrialRunner(
                 failed = outcome.error != null,
                 cancelled = outcome.reply?.cancelled == true,
                 fellBack = order.arm == Arm.SPEC_ON && !order.speculative,
-                drafted = block.takeIf { order.speculative && outcome.reply?.outputTokens != null },
+                drafted = block.takeIf { order.arm == Arm.SPEC_ON && outcome.reply?.outputTokens != null },
                 gatePassed = order.passage?.passed != false,
                 conditions = conditions,
             )

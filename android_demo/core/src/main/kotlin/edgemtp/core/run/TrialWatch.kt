@@ -2,20 +2,26 @@ package edgemtp.core.run
 
 import edgemtp.core.device.Reading
 
-/** What the sensors said during one trial; [start] is the reading it began with. May be used from several threads. */
+/** What the sensors said during one trial, [start] at [startNs] being the first. May be used from several threads. */
 class TrialWatch(
     val index: Int,
+    startNs: Long,
     private val start: Reading,
 ) {
+    private val timesNs = mutableListOf(startNs)
     private val readings = mutableListOf(start)
 
     /** The app left the screen during the trial. */
     @Volatile
     var background: Boolean = false
 
-    /** Notes [reading]. */
+    /** Notes [reading], taken at [atNs]. */
     @Synchronized
-    fun see(reading: Reading) {
+    fun see(
+        atNs: Long,
+        reading: Reading,
+    ) {
+        timesNs += atNs
         readings += reading
     }
 
@@ -35,10 +41,18 @@ class TrialWatch(
             background = background,
         )
 
-    /** Samples are a second apart, so their share is the time's; the first one counts for what follows it. */
+    /** By time: a level holds until the next reading. */
     private fun nonNominalFraction(): Double? {
-        val levels = readings.mapNotNull { it.thermal }
-        return if (levels.isEmpty()) null else levels.count { it > 0 }.toDouble() / levels.size
+        if (readings.all { it.thermal == null }) return null
+        val spans = timesNs.zipWithNext { earlier, later -> later - earlier }
+        val hotNs =
+            spans
+                .zip(readings)
+                .filter { (_, reading) ->
+                    (reading.thermal ?: 0) > 0
+                }.sumOf { (span, _) -> span }
+        val wholeNs = spans.sum()
+        return if (wholeNs == 0L) 0.0 else hotNs.toDouble() / wholeNs
     }
 }
 

@@ -103,13 +103,26 @@ class FiguresTest {
         assertEquals(emptyList(), gateReasons(loose, bad, false))
     }
 
+    private fun watch(reading: Reading): TrialWatch = TrialWatch(0, 0, reading).also { it.see(1_000_000_000, reading) }
+
+    @Test
+    fun `heat is a share of time, not of readings`() {
+        val watch = TrialWatch(0, 0, Reading(thermalStatus = 0))
+        watch.see(900, Reading(thermalStatus = 2))
+        watch.see(950, Reading(thermalStatus = 2))
+        watch.see(1000, Reading(thermalStatus = 2))
+        assertEquals(0.1, watch.conditions().nonNominalFraction ?: -1.0, 1e-12)
+        assertNull(TrialWatch(0, 0, Reading()).conditions().nonNominalFraction)
+        assertEquals(0.0, TrialWatch(0, 0, Reading(thermalStatus = 2)).conditions().nonNominalFraction)
+    }
+
     @Test
     fun `reasons come in the log's order, and each has its cause`() {
-        val calm = TrialWatch(0, Reading(batteryLevel = 0.8, thermalStatus = 0)).conditions()
+        val calm = watch(Reading(batteryLevel = 0.8, thermalStatus = 0)).conditions()
         val fine = Evidence(false, false, false, CycleCount(40, 20), true, calm)
         assertEquals(emptyList(), invalidReasons(planOf(), fine))
         val worst =
-            TrialWatch(0, Reading(batteryLevel = 0.1, charging = true, thermalStatus = 3, lowPowerMode = true))
+            watch(Reading(batteryLevel = 0.1, charging = true, thermalStatus = 3, lowPowerMode = true))
                 .also { it.background = true }
                 .conditions()
         val all = Evidence(true, true, true, CycleCount(40, 40), false, worst)

@@ -5,6 +5,9 @@ import edgemtp.core.json.readJsonObject
 import edgemtp.core.json.text
 import edgemtp.core.log.FileSink
 import edgemtp.core.log.recoverLogs
+import edgemtp.core.plan.Plan
+import edgemtp.core.simulated.Behaviour
+import edgemtp.core.simulated.GATE
 import edgemtp.core.simulated.RUN
 import edgemtp.core.simulated.SimulatedPhone
 import edgemtp.core.simulated.SimulatedRun
@@ -31,6 +34,38 @@ class LongRunTest {
         val last = readJsonObject(log.readLines().last())
         assertEquals("end", last.text("kind"))
         assertTrue(last.integer("t_ms") > 15 * 60_000, "${last.integer("t_ms")} ms")
+    }
+
+    private fun misbehaving(
+        name: String,
+        plan: Plan = planOf(pairs = 3, gate = GATE.copy(maxWaitS = 20)),
+        behaviour: Behaviour = Behaviour(),
+        heatingPerS: Double = 0.0,
+        spoil: SimulatedRun.() -> Unit = {},
+    ) {
+        val time = SimulatedTime()
+        val phone = SimulatedPhone(time, heatingPerS = heatingPerS, coolingPerS = 0.02)
+        val log = File(directory, "judged-$name.jsonl").also { it.delete() }
+        val run = SimulatedRun(plan, behaviour, time, phone, sink = FileSink(log)).also(spoil)
+        run.run()
+        val reasons = log.readLines().filter { "\"kind\":\"trial\"" in it && "\"valid\":false" in it }
+        assertTrue(reasons.isNotEmpty() || name == "lossy", name)
+    }
+
+    @Test
+    fun `runs that go wrong, which the reader must judge alike`() {
+        misbehaving("silent", behaviour = Behaviour(drafts = false, logsRate = null))
+        misbehaving("fallback", behaviour = Behaviour(refusesDrafting = true))
+        misbehaving("failing", behaviour = Behaviour(failsFrom = 4))
+        misbehaving("lossy", behaviour = Behaviour(lossy = true))
+        misbehaving("hot", planOf(pairs = 3, blockS = 60), heatingPerS = 0.05)
+        misbehaving("charger") { time.inSeconds(46.3) { phone.charging = true } }
+        misbehaving("saving") { time.inSeconds(46.3) { phone.lowPower = true } }
+        misbehaving("stopped") { time.inSeconds(46.3) { machine.stop() } }
+        misbehaving("background") {
+            time.inSeconds(46.3) { machine.background() }
+            time.inSeconds(70.0) { machine.foreground() }
+        }
     }
 
     @Test

@@ -196,7 +196,7 @@ class RunTest {
             assertEquals(EndReason.FINISHED, outcome.reason)
             assertEquals("TF_LITE_MTP_DRAFTER not found", run.events("fallback").single().text("value"))
             val on = run.trials().filter { it.arm() == "spec_on" }
-            assertTrue(on.all { it.texts("invalid_reasons") == listOf("fallback") })
+            assertTrue(on.all { it.texts("invalid_reasons") == listOf("not_drafting", "fallback") })
             assertTrue(run.records("engine").all { it.text("drafting") == "off" && !it.boolean("speculative") })
             assertEquals(Notice.FellBack("TF_LITE_MTP_DRAFTER not found"), outcome.notices.single())
             assertNull(run.records("end").single().objectAt("summary")["speed_up"])
