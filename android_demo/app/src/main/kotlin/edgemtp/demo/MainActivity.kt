@@ -81,7 +81,7 @@ class MainActivity :
             screen = screenFor(state)
             frame.removeAllViews()
             frame.addView(screen?.view)
-            dim(state is UiState.Running)
+            keepAwake(awake = state is UiState.Running || state is UiState.Busy, dimmed = state is UiState.Running)
         }
         screen?.update(state)
     }
@@ -95,12 +95,15 @@ class MainActivity :
             is UiState.Ended -> EndedScreen(this, model, this, state)
         }
 
-    /** During a run the screen stays on and nearly dark; a screen that goes off would put the app to sleep. */
-    private fun dim(running: Boolean) {
+    /** A screen that goes off would put the app to sleep: it stays on for what is long, nearly dark during a run. */
+    private fun keepAwake(
+        awake: Boolean,
+        dimmed: Boolean,
+    ) {
         val keepOn = WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
-        if (running) window.addFlags(keepOn) else window.clearFlags(keepOn)
+        if (awake) window.addFlags(keepOn) else window.clearFlags(keepOn)
         val asUsual = WindowManager.LayoutParams.BRIGHTNESS_OVERRIDE_NONE
-        window.attributes = window.attributes.apply { screenBrightness = if (running) RUN_BRIGHTNESS else asUsual }
+        window.attributes = window.attributes.apply { screenBrightness = if (dimmed) RUN_BRIGHTNESS else asUsual }
     }
 
     /** During a run the log's own samples are enough: the sensors are not asked twice. */
@@ -156,7 +159,9 @@ class MainActivity :
 
     private fun save(uri: Uri) {
         val name = logToSave ?: return
-        val output = contentResolver.openOutputStream(uri) ?: return
-        model.export(name, output)
+        val resolver = applicationContext.contentResolver
+        model.export(name) {
+            resolver.openOutputStream(uri) ?: throw IOException("the document provider takes nothing")
+        }
     }
 }

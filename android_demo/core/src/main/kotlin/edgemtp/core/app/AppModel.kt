@@ -64,6 +64,8 @@ class AppModel(
 
     @Volatile private var importCancelled = false
 
+    @Volatile private var hidden = false
+
     @Volatile private var observer: (UiState) -> Unit = {}
 
     /** What the screen shows now. */
@@ -92,12 +94,14 @@ class AppModel(
     }
 
     /** Leaves a chat or an ended run and shows the lists again. */
-    fun leave(): Unit =
+    fun leave() {
+        chat?.cancel()
         inBackground {
             chat?.close()
             chat = null
             choose(emptyList())
         }
+    }
 
     /** Copies [source] into the app. */
     fun import(source: ImportSource): Unit =
@@ -151,6 +155,7 @@ class AppModel(
                     show(UiState.Running(log.name, it, said))
                 }
             machine = started
+            if (hidden) started.background()
             val outcome = started.run()
             machine = null
             show(ended(log, plan, outcome, said))
@@ -165,11 +170,13 @@ class AppModel(
 
     /** The app left the screen. */
     fun background() {
+        hidden = true
         machine?.background()
     }
 
     /** The app is back on the screen. */
     fun foreground() {
+        hidden = false
         machine?.foreground()
     }
 
@@ -178,13 +185,11 @@ class AppModel(
         machine?.memoryWarning()
     }
 
-    /** Copies the log called [name] to [output]. */
+    /** Copies the log called [name] to what [open] gives. */
     fun export(
         name: String,
-        output: OutputStream,
-    ) {
-        File(logDirectory, name).inputStream().use { input -> output.use { input.copyTo(it) } }
-    }
+        open: () -> OutputStream,
+    ): Unit = inBackground { File(logDirectory, name).inputStream().use { input -> open().use { input.copyTo(it) } } }
 
     private fun beforeRun(facts: BundleFacts): List<Notice> {
         val now = world.probe.read(withHeadroom = false)
@@ -255,6 +260,8 @@ class AppModel(
                 choose(listOf(Notice.RuntimeRefused(error.message.orEmpty())))
             } catch (_: OutOfMemoryError) {
                 choose(listOf(Notice.OutOfMemory))
+            } catch (error: RuntimeException) {
+                choose(listOf(Notice.Unexpected(error.toString())))
             }
         }
     }

@@ -83,6 +83,14 @@ sealed interface Notice {
         override val text: String = "The runtime failed: $reason."
     }
 
+    /** Something that nobody foresaw. */
+    data class Unexpected(
+        val reason: String,
+    ) : Notice {
+        override val text: String =
+            "Something went wrong that the app does not know: $reason. Logs are kept; please report it with one."
+    }
+
     /** A file is not what it should be. */
     data class BadFile(
         val reason: String,

@@ -9,7 +9,6 @@ import edgemtp.core.log.Kind
 import edgemtp.core.log.LogWriter
 import edgemtp.core.log.Phase
 import edgemtp.core.log.sampleFields
-import java.io.IOException
 
 /** Milliseconds between samples. */
 const val SAMPLE_PERIOD_MS: Long = 1000
@@ -29,9 +28,9 @@ class Recorder(
     var newest: Reading = probe.read(withHeadroom = true)
         private set
 
-    /** Why the log could not be written, null while it could. */
+    /** Why the log could not be written or the sensors not be read; null while they could. The run ends then. */
     @Volatile
-    var failure: IOException? = null
+    var failure: Exception? = null
         private set
 
     @Volatile
@@ -58,16 +57,26 @@ class Recorder(
     /** Reads and writes one sample. Thermal headroom is only asked for every other time. */
     @Synchronized
     fun sample() {
-        val reading = probe.read(withHeadroom = count++ % 2 == 0L)
-        val before = newest
-        newest = reading
-        val trial = watch
-        trial?.see(time.nowNs(), reading)
-        try {
+        // Whatever a sensor throws would otherwise end the sampling thread without a word.
+        noting {
+            val reading = probe.read(withHeadroom = count++ % 2 == 0L)
+            val before = newest
+            newest = reading
+            val trial = watch
+            trial?.see(time.nowNs(), reading)
             sayChanges(before, reading)
             val railsMs = reading.rails?.let { log.runMs(it.takenAtNs).coerceAtLeast(0) }
             log.write(Kind.SAMPLE, sampleFields(phase, trial?.index, reading, gauge, railsMs))
-        } catch (error: IOException) {
+        }
+    }
+
+    /** Writes an event for a thread that is not the run's own, so that a full storage ends the run and not the app. */
+    fun event(name: String): Unit = noting { log.event(name) }
+
+    private fun noting(step: () -> Unit) {
+        try {
+            step()
+        } catch (error: Exception) {
             failure = error
         }
     }

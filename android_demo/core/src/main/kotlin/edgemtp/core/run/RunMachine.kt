@@ -72,6 +72,9 @@ class RunMachine(
     private val results = mutableListOf<TrialResult>()
     private val failures = mutableListOf<Notice>()
 
+    private val early = mutableListOf<String>()
+    private var opened = false
+
     @Volatile private var stopAsked = false
 
     @Volatile private var inBackground = false
@@ -80,7 +83,7 @@ class RunMachine(
     fun stop() {
         if (stopAsked) return
         stopAsked = true
-        log.event("cancel")
+        say("cancel")
         engines.loaded?.cancel()
     }
 
@@ -88,23 +91,23 @@ class RunMachine(
     fun background() {
         inBackground = true
         trials.running?.background = true
-        log.event("background")
+        say("background")
     }
 
     /** The app is back on the screen. */
     fun foreground() {
         inBackground = false
-        log.event("foreground")
+        say("foreground")
     }
 
     /** The system said that memory is short. */
-    fun memoryWarning(): Unit = log.event("memory_warning")
+    fun memoryWarning(): Unit = say("memory_warning")
 
     /** Runs the plan to its end, or until something stops it. The log is closed then, whatever happened. */
     fun run(): RunOutcome =
         log.use {
             try {
-                log.write(Kind.RUN, opening)
+                open()
                 val reason = recorder.start().use { attempt(::everything).also { attempt(engines::unload) } }
                 log.write(Kind.END, jsonOf("reason" to reason.word, "summary" to summary()))
                 RunOutcome(reason, results, notices())
@@ -126,6 +129,23 @@ class RunMachine(
             fail(Notice.GenerationFailed(error.message.orEmpty()))
         } catch (_: OutOfMemoryError) {
             fail(Notice.OutOfMemory)
+        } catch (error: IOException) {
+            throw error
+        } catch (error: Exception) {
+            fail(Notice.Unexpected(error.toString()))
+        }
+
+    /** The first record, and behind it what happened before it. */
+    private fun open(): Unit =
+        synchronized(early) {
+            log.write(Kind.RUN, opening)
+            opened = true
+            early.forEach(recorder::event)
+        }
+
+    private fun say(name: String): Unit =
+        synchronized(early) {
+            if (opened) recorder.event(name) else early += name
         }
 
     private fun fail(notice: Notice): EndReason {

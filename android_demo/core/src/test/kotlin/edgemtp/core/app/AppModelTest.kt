@@ -205,10 +205,43 @@ class AppModelTest {
             },
         )
         val copy = ByteArrayOutputStream()
-        model.export(ended.log, copy)
+        model.export(ended.log) { copy }
         assertEquals(File(directory, "logs/$RUN.jsonl").readText(), copy.toString())
         model.leave()
         assertEquals(listOf("$RUN.jsonl"), assertIs<UiState.Choosing>(states.last()).logs)
+    }
+
+    @Test
+    fun `a log that cannot be saved is said, and is still there`() {
+        File(directory, "logs").mkdirs()
+        File(directory, "logs/x.jsonl").writeText("{}")
+        val model = model()
+        model.export("x.jsonl") { throw java.io.IOException("the card is full") }
+        assertTrue(
+            "the card is full" in
+                model.state.notices
+                    .single()
+                    .text,
+        )
+        assertEquals(listOf("x.jsonl"), assertIs<UiState.Choosing>(model.state).logs)
+    }
+
+    @Test
+    fun `what nobody foresaw is said`() {
+        val model = model()
+        model.import(ImportSource(BUNDLE, 3) { throw SecurityException("revoked") })
+        assertEquals(Notice.Unexpected("java.lang.SecurityException: revoked"), model.state.notices.single())
+    }
+
+    @Test
+    fun `a run that starts while the app is hidden says so first, and waits`() {
+        val model = model()
+        model.background()
+        time.inSeconds(60.0) { model.foreground() }
+        model.run(BUNDLE, BUILT_IN_PLAN, Setting())
+        val log = File(directory, "logs/$RUN.jsonl").readLines()
+        assertTrue("\"run\"" in log[0] && "\"background\"" in log[1])
+        assertEquals(2, log.count { "\"trial\"" in it && "[\"background\"]" in it }, "both warm-ups")
     }
 
     @Test

@@ -19,6 +19,7 @@ class NoticeTest {
                 Notice.SensorsMissing(listOf("a", "b")) to "does not tell: a, b",
                 Notice.LogNotWritten("full") to "could not be written: full",
                 Notice.GenerationFailed("X") to "runtime failed: X",
+                Notice.Unexpected("X") to "does not know: X",
                 Notice.BadFile("X is cut short") to "X is cut short",
                 Notice.Interrupted(listOf("a.jsonl")) to "marked interrupted: a.jsonl",
             )

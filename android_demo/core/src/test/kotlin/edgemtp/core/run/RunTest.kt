@@ -324,6 +324,30 @@ class RunTest {
     }
 
     @Test
+    fun `a sensor that throws ends the run with its words`() {
+        val run = SimulatedRun()
+        run.time.inSeconds(40.0) { run.phone.broken = true }
+        val outcome = run.run()
+        assertEquals(EndReason.ERROR, outcome.reason)
+        assertEquals(Notice.Unexpected("java.lang.IllegalStateException: sensor service died"), outcome.notices.first())
+        assertEquals("error", run.records("end").single().text("reason"))
+        assertEquals(0, run.engines.open)
+    }
+
+    @Test
+    fun `what happens before the first record is written behind it`() {
+        val run = SimulatedRun()
+        run.machine.memoryWarning()
+        run.machine.stop()
+        assertEquals(EndReason.STOPPED, run.run().reason)
+        val words =
+            run.memory.lines
+                .map { readJsonObject(it) }
+                .map { it["name"] ?: it["kind"] }
+        assertEquals(listOf("run", "memory_warning", "cancel", "end").map(::JsonText), words)
+    }
+
+    @Test
     fun `a full storage ends the run with a message`() {
         val full =
             object : edgemtp.core.log.LineSink {

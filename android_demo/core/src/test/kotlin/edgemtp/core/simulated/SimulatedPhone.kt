@@ -24,6 +24,7 @@ class SimulatedPhone(
     var lowPower: Boolean = false
     var busy: Boolean = false
     var dumb: Boolean = false
+    var broken: Boolean = false
     var heat: Double = 0.0
         private set
     private var seenNs = time.nowNs()
@@ -38,6 +39,7 @@ class SimulatedPhone(
 
     override fun read(withHeadroom: Boolean): Reading {
         live()
+        check(!broken) { "sensor service died" }
         if (dumb) return Reading(memFootprintBytes = 900 * MB)
         val currentUa =
             if (charging) {
