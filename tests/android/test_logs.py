@@ -74,6 +74,11 @@ def test_a_killed_run_is_read_as_interrupted(tmp_path):
     assert code == 0 and phone["ended"] == "interrupted" and "truncated" in printed
 
 
+def test_a_script_is_not_taken_for_a_phone(tmp_path):
+    assert report(logs() / "scripted.jsonl", tmp_path / "1")[2]["scripted"] is True
+    assert report(logs() / "energy.jsonl", tmp_path / "2")[2]["scripted"] is False
+
+
 @pytest.mark.parametrize(
     ("name", "reasons"),
     [

@@ -174,10 +174,11 @@ class AppModel(
         machine?.background()
     }
 
-    /** The app is back on the screen. */
+    /** The app is back on the screen; what adb pushed meanwhile is listed. */
     fun foreground() {
         hidden = false
         machine?.foreground()
+        if (state is UiState.Choosing) inBackground { (state as? UiState.Choosing)?.let { choose(it.notices) } }
     }
 
     /** The system said that memory is short. */

@@ -68,6 +68,22 @@ class AppModelTest {
     }
 
     @Test
+    fun `what was pushed is listed when the app comes back, and what was said stays`() {
+        File(directory, "logs").mkdirs()
+        golden("interrupted.jsonl").copyTo(File(directory, "logs/$RUN.jsonl"))
+        val model = model(hasDrafter = null)
+        File(directory, BUNDLE).writeBytes(bundleBytes())
+        model.background()
+        model.foreground()
+        val state = assertIs<UiState.Choosing>(model.state)
+        assertEquals(listOf(BUNDLE), state.bundles)
+        assertIs<Notice.Interrupted>(state.notices.single())
+        model.open(BUNDLE)
+        model.foreground()
+        assertIs<UiState.Chat>(model.state)
+    }
+
+    @Test
     fun `bundles come by picker, with progress`() {
         val model = model(hasDrafter = null)
         val bytes = bundleBytes()

@@ -1,5 +1,7 @@
 package edgemtp.core.run
 
+import edgemtp.core.engine.Backend
+import edgemtp.core.engine.ScriptedEngineFactory
 import edgemtp.core.json.integer
 import edgemtp.core.json.readJsonObject
 import edgemtp.core.json.text
@@ -66,6 +68,16 @@ class LongRunTest {
             time.inSeconds(46.3) { machine.background() }
             time.inSeconds(70.0) { machine.foreground() }
         }
+    }
+
+    @Test
+    fun `the dry flavour's script, whose figures are nobody's`() {
+        val log = File(directory, "scripted.jsonl").also { it.delete() }
+        val time = SimulatedTime()
+        val spec = SimulatedRun().spec.copy(choice = RuntimeChoice(Backend.SCRIPTED))
+        val machine = RunMachine(spec, ScriptedEngineFactory(time), SimulatedPhone(time), time, FileSink(log))
+        assertEquals(EndReason.FINISHED, machine.run().reason)
+        assertTrue("\"backend\":\"scripted\"" in log.readLines().first())
     }
 
     @Test
