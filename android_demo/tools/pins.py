@@ -26,11 +26,12 @@ API_LISTING: Final = NpmPackage(
 # What Debian signs is checked by apt; these are of the running release.
 DEBIAN: Final = ("openjdk-17-jdk-headless", "junit5", "libjacoco-java", "aapt", "zipalign", "apksigner")
 
-# Later releases dropped these, so they come from bullseye; so does framework-res, which is only unpacked.
+# Later releases dropped these, so they come from Debian 11.
 BULLSEYE: Final = {
     "libandroid-23-java": "8af1b6df556971dda0a6da3536ea526a838e0c363afcdd454213d8bce94793e3",
     "dalvik-exchange": "8fc128db7c27253d963eb9b33de79b197162a4749d2ba69019b2fd0664cbd7fe",
 }
+# Of the running release, and only unpacked.
 FRAMEWORK_RES: Final = "android-framework-res"
 
 MIN_SDK: Final = 31

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from android_demo.tools import layout, pins
+from android_demo.tools.__main__ import STEPS, Step, _run
 from android_demo.tools.api_check import Api, levels, read_allowed
 from android_demo.tools.api_listing import read_listing
 from android_demo.tools.catalogue import check_catalogue
@@ -184,6 +185,30 @@ def test_a_fetch_that_fails_leaves_nothing_that_looks_whole(tmp_path):
     assert not (tmp_path / "npm" / "thing").exists()
     whole = tools._once("npm", "thing", lambda target: (target / "whole").write_text(""))
     assert [path.name for path in whole.iterdir()] == ["whole"]
+
+
+def refuse(error: Exception):
+    def work(tools: Toolchain) -> str:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "required", "held", "said"),
+    [
+        (PackageMissing("npm does not give it"), False, True, "skipped: npm does not give it"),
+        (PackageMissing("npm does not give it"), True, False, "FAILED: npm does not give it"),
+        (StepFailed("a warning"), False, False, "FAILED: a warning"),
+    ],
+)
+def test_only_a_step_that_can_do_without_its_package_is_skipped(error, required, held, said, tmp_path, capsys):
+    assert _run(Step("lint", refuse(error), required), Toolchain(tmp_path)) is held
+    assert said in capsys.readouterr().out
+
+
+def test_compiling_testing_and_the_api_are_required():
+    assert {step.name for step in STEPS if not step.required} == {"ktlint", "apk"}
 
 
 def test_a_command_that_fails_says_what_it_said():
