@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types tests parity gpu scale scale-peer tiny-pair bench clean
+.PHONY: demo test lint types tests parity gpu android scale scale-peer tiny-pair bench clean
 
 TINY := --target tests/data/tiny/target --drafter tests/data/tiny/drafter
 
@@ -38,6 +38,10 @@ gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four forma
 	ls /usr/share/vulkan/icd.d/*nvidia* /usr/lib/chromium/vk_swiftshader_icd.json >/dev/null 2>&1 \
 	  || apt-get install -y -qq --no-install-recommends chromium
 	$(BIN)/python -m tests.gpu
+
+# Google's Maven is not needed: a Kotlin compiler from npm, the rest from Debian, all in a cache outside the repository.
+android:  ## the Android app: lint, compile, simulate phones, check against the API, package and sign it (android_demo)
+	$(PYTHON) -m android_demo.tools
 
 scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
 	$(BIN)/python -m tests.scale
