@@ -61,8 +61,20 @@ public enum LogRecovery {
     return files.filter { $0.pathExtension == "jsonl" && markOne($0, wallTime) }.map(\.lastPathComponent).sorted()
   }
 
+  /// The last 64 KiB, from a line's start: a log of hours is not read to see how it ended.
+  private static func tail(_ url: URL) throws -> Data {
+    let handle = try FileHandle(forReadingFrom: url)
+    defer { try? handle.close() }
+    let size = try handle.seekToEnd()
+    let start = size > 65536 ? size - 65536 : 0
+    try handle.seek(toOffset: start)
+    let data = try handle.readToEnd() ?? Data()
+    guard start > 0, let newline = data.firstIndex(of: UInt8(ascii: "\n")) else { return data }
+    return Data(data[(newline + 1)...])
+  }
+
   private static func markOne(_ url: URL, _ wallTime: Date) -> Bool {
-    guard let data = try? Data(contentsOf: url), let contents = try? LogContents(data: data), contents.isInterrupted,
+    guard let data = try? tail(url), let contents = try? LogContents(data: data), contents.isInterrupted,
       let last = contents.lines.last, let run = last.run, let seq = last.seq, let tMs = last.tMs,
       let handle = try? FileHandle(forWritingTo: url)
     else { return false }

@@ -14,6 +14,18 @@ public struct RunSetting: Sendable, Equatable {
   /// Nothing said.
   public init() {}
 
+  /// For a switch, which knows no "not said".
+  public var airplaneIsOn: Bool {
+    get { airplane ?? false }
+    set { airplane = newValue }
+  }
+
+  /// For a text field; empty is no note.
+  public var noteText: String {
+    get { note ?? "" }
+    set { note = newValue.isEmpty ? nil : newValue }
+  }
+
   var json: JSON {
     .object([
       "ambient_c": .optional(ambientC), "brightness": .optional(brightness), "airplane": .optional(airplane),

@@ -40,6 +40,17 @@ struct LogTests {
     #expect(LogRecovery.mark(directory: folder).isEmpty, "a marked run is not marked again")
   }
 
+  @Test func ofALongLogOnlyTheEndIsRead() throws {
+    let log = try LogFile(directory: makeFolder())
+    for index in 0..<2000 { try log.append(LogRecord(.sample, tMs: Int64(index), ["phase": .text("idle")])) }
+    log.close()
+    #expect(try Data(contentsOf: log.url).count > 131072)
+    #expect(LogRecovery.mark(directory: log.url.deletingLastPathComponent()) == [log.url.lastPathComponent])
+    let text = try String(contentsOf: log.url, encoding: .utf8)
+    let last = try JSON.parse(Data(try #require(text.split(separator: "\n").last).utf8))
+    #expect(last["name"]?.text == "interrupted" && last["seq"] == .whole(2000) && last["t_ms"] == .whole(1999))
+  }
+
   @Test func wallTimeHasTheZonesOffset() throws {
     let when = try #require(ISO8601DateFormatter().date(from: "2026-03-01T11:31:00Z"))
     let zone = try #require(TimeZone(secondsFromGMT: 3600))

@@ -6,7 +6,7 @@ import Testing
 extension BundleFacts {
   static var example: BundleFacts {
     BundleFacts(
-      file: "example.litertlm", bytes: 3_000_000_000, sha256: String(repeating: "a", count: 64), hasDrafter: true,
+      file: "example.litertlm", bytes: 1_000_000_000, sha256: String(repeating: "a", count: 64), hasDrafter: true,
       draftSteps: 3, manifestSHA256: nil)
   }
 }
@@ -100,7 +100,8 @@ struct RunTests {
     for trial in phone.trials {
       #expect(phone.reasons(trial) == ["thermal", "gate_timeout"])
       let waited = trial["gate_wait_ms"]?.integer ?? 0
-      #expect(trial["gate_passed"]?.bool == false && (30_000..<31_000).contains(waited), "the gate is looked at every second")
+      #expect(
+        trial["gate_passed"]?.bool == false && (30_000..<31_000).contains(waited), "the gate is looked at every second")
     }
     #expect(phone.of(.end)[0]["summary"]?["speed_up"] == nil)
   }
@@ -116,7 +117,8 @@ struct RunTests {
         }
       }
     }
-    #expect(phone.trials.map(phone.reasons).allSatisfy { $0 == ["charging", "low_power", "battery_low", "gate_timeout"] })
+    #expect(
+      phone.trials.map(phone.reasons).allSatisfy { $0 == ["charging", "low_power", "battery_low", "gate_timeout"] })
   }
 
   @Test func aPhoneThatTellsNothingIsNotHot() {

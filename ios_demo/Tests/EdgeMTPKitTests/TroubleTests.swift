@@ -40,7 +40,8 @@ struct TroubleTests {
     let off = phone.trials.filter { $0["arm"]?.text == "spec_off" }
     #expect(on.allSatisfy { phone.reasons($0) == ["not_drafting"] })
     #expect(off.allSatisfy { $0["valid"]?.bool == true })
-    #expect(phone.of(.engine).filter { $0["speculative"]?.bool == true }.allSatisfy { $0["drafting"]?.text == "inactive" })
+    #expect(
+      phone.of(.engine).filter { $0["speculative"]?.bool == true }.allSatisfy { $0["drafting"]?.text == "inactive" })
   }
 
   @Test func anEngineThatRefusesDraftingFallsBackAndSaysSo() {
@@ -51,7 +52,8 @@ struct TroubleTests {
     #expect(on.count == 2 && on.allSatisfy { phone.reasons($0) == ["not_drafting", "fallback"] })
     #expect(phone.trials.filter { $0["arm"]?.text == "spec_off" }.allSatisfy { $0["valid"]?.bool == true })
     #expect(phone.machine.progress.fallback == "TF_LITE_MTP_DRAFTER not found")
-    #expect(phone.of(.engine).map { $0["drafting"]?.text } == ["off", "inactive"], "one engine for both arms from there")
+    #expect(
+      phone.of(.engine).map { $0["drafting"]?.text } == ["off", "inactive"], "one engine for both arms from there")
   }
 
   @Test func anEngineThatDoesNotStartEndsTheRunWithItsWords() {
