@@ -14,7 +14,7 @@ import PackageDescription
     } + [
       .target(
         name: "EdgeMTPApp",
-        dependencies: ["EdgeMTPKit", "LiteRTRuntime", "SwiftUI", "UIKit", "UniformTypeIdentifiers", "os"],
+        dependencies: ["CPhone", "EdgeMTPKit", "LiteRTRuntime", "SwiftUI", "UIKit", "UniformTypeIdentifiers", "os"],
         path: "App",
         exclude: ["Info.plist", "EdgeMTP.entitlements"],
         swiftSettings: strict),
@@ -42,9 +42,11 @@ let package = Package(
   products: [
     .library(name: "EdgeMTPKit", targets: ["EdgeMTPKit"]),
     .library(name: "LiteRTRuntime", targets: ["LiteRTRuntime"]),
+    .library(name: "CPhone", targets: ["CPhone"]),
   ],
   targets: [
     .target(name: "EdgeMTPKit", swiftSettings: strict),
+    .target(name: "CPhone"),
     .target(name: "CLiteRT", linkerSettings: [.linkedLibrary("litert-lm", .when(platforms: [.linux]))]),
     .target(name: "LiteRTRuntime", dependencies: runtimeDependencies, swiftSettings: strict),
     .testTarget(name: "EdgeMTPKitTests", dependencies: ["EdgeMTPKit"], swiftSettings: strict),
