@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types tests parity gpu scale scale-peer tiny-pair bench clean
+.PHONY: demo test lint types tests parity gpu ios scale scale-peer tiny-pair bench clean
 
 TINY := --target tests/data/tiny/target --drafter tests/data/tiny/drafter
 
@@ -38,6 +38,14 @@ gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four forma
 	ls /usr/share/vulkan/icd.d/*nvidia* /usr/lib/chromium/vk_swiftshader_icd.json >/dev/null 2>&1 \
 	  || apt-get install -y -qq --no-install-recommends chromium
 	$(BIN)/python -m tests.gpu
+
+# Swift comes from PATH, or from a Debian tree that is made once (a minute, 560 MB) outside the repository.
+ios: $(STAMP) build/tiny.litertlm  ## the iOS app: format, tests of kit and adapter with the real runtime, type check
+	ios_demo/tools/check.sh $(BIN)/python build/tiny.litertlm
+
+build/tiny.litertlm:
+	mkdir -p build
+	$(BIN)/edge-mtp export tests/data/tiny/target tests/data/tiny/drafter --output $@
 
 scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
 	$(BIN)/python -m tests.scale

@@ -39,6 +39,7 @@ struct BenchmarkView: View {
   private var surroundings: some View {
     Section("Surroundings, for the log") {
       TextField("Room temperature, °C", value: $model.setting.ambientC, format: .number)
+      TextField("Screen brightness, 0 to 1", value: $model.setting.brightness, format: .number)
       Toggle("Airplane mode is on", isOn: $model.setting.airplaneIsOn)
       TextField("Note", text: $model.setting.noteText)
     }

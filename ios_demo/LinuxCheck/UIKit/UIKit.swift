@@ -1,3 +1,4 @@
+// swift-format-ignore-file
 // Stands for Apple's module on Linux: declarations that the app uses, with Apple's signatures and no behaviour.
 import Foundation
 

@@ -49,6 +49,7 @@ public final class AppModel {
   private let library: Library
   private let device: DeviceFacts
   private let runner: any InferenceRunner
+  private let probe: any DeviceProbe
   private var bundleURL: URL?
 
   /// The app over its files; marks interrupted runs.
@@ -58,6 +59,7 @@ public final class AppModel {
     self.library = library
     self.device = device
     self.runner = runner
+    self.probe = probe
     chat = ChatModel(runner: runner, probe: probe)
     benchmark = BenchmarkModel(runner: runner, probe: probe, tickMs: tickMs)
     interrupted = LogRecovery.mark(directory: library.logs)
@@ -129,6 +131,7 @@ public final class AppModel {
   public func runBenchmark() async {
     guard let bundle, let setup = setup(speculative: false) else { return }
     await chat.releaseEngine()
+    setting.pluggedIn = await probe.read().charging
     let identity = RunIdentity(
       wallTime: WallTime.text(Date()), device: device, setup: setup, runtimeName: "LiteRT-LM",
       runtimeVersion: AppVersion.runtimeOnPhone, cacheIsWarm: runner.cacheIsWarm(setup), bundle: bundle,

@@ -75,6 +75,8 @@ public struct RunMachine: Sendable {
   /// Takes in what happened at `tMs`, with the phone as it is then; returns what to do, in order.
   public mutating func handle(_ input: RunInput, at tMs: Int64, reading: DeviceReading) -> [RunCommand] {
     out = []
+    // A second may pass while the end is written; nothing comes behind it.
+    guard !stage.isOver else { return [] }
     nowMs = max(nowMs, tMs)
     noteChanges(reading)
     take(input)
@@ -110,7 +112,7 @@ public struct RunMachine: Sendable {
     if let thermal = now.thermal, let old = before.thermal, thermal != old {
       event("thermal_change", .whole(thermal))
     }
-    if let level = battery.note(now.batteryLevel, at: nowMs) { event("battery_step", .number(level)) }
+    if let level = battery.note(now.batteryLevel) { event("battery_step", .number(level)) }
     if let low = now.lowPowerMode, let old = before.lowPowerMode, low != old { event("low_power_change", .bool(low)) }
     if let charging = now.charging, let old = before.charging, charging != old {
       event("charging_change", .bool(charging))
@@ -147,7 +149,7 @@ public struct RunMachine: Sendable {
   }
 
   private mutating func stop() {
-    guard !stopping, !stage.isOver else { return }
+    guard !stopping else { return }
     stopping = true
     event("cancel")
     switch stage {

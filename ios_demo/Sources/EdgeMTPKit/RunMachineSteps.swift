@@ -187,7 +187,8 @@ extension RunMachine {
   }
 
   private mutating func close(_ end: EndWords) {
-    let summary = Summary.fields(outcomes, acceptance: acceptance, seed: plan.seed)
+    let summary = Summary.fields(
+      outcomes, acceptance: acceptance, batterySteps: battery.count, seed: plan.seed)
     out.append(
       .record(LogRecord(.end, tMs: nowMs, ["reason": .text(end.reason), "summary": .object(summary)])))
     stage = .over

@@ -1,27 +1,30 @@
 /// Watches a battery that moves in steps: the moments of its steps are known well, its level between them is not.
 struct BatterySteps: Sendable, Equatable {
-  private(set) var stepTimesMs: [Int64] = []
+  private(set) var count = 0
   private var level: Double?
 
   /// The new level where it has moved since the last reading.
-  mutating func note(_ reading: Double?, at tMs: Int64) -> Double? {
+  mutating func note(_ reading: Double?) -> Double? {
     guard let reading else { return nil }
     defer { level = reading }
     guard let before = level, before != reading else { return nil }
-    stepTimesMs.append(tMs)
+    count += 1
     return reading
   }
 }
 
 /// The log's last record, for a look without tools; `edge-mtp device` computes its own.
 enum Summary {
-  static func fields(_ trials: [TrialOutcome], acceptance: [Double], seed: Int64) -> Fields {
+  static func fields(
+    _ trials: [TrialOutcome], acceptance: [Double], batterySteps: Int, seed: Int64
+  ) -> Fields {
     let counted = trials.filter { $0.valid && $0.place.block != nil }
     return [
       "spec_off": arm(counted, .off), "spec_on": arm(counted, .on), "speed_up": speedUp(counted, seed: seed),
       "acceptance_rate": .optional(acceptance.last.map { _ in acceptance.reduce(0, +) / Double(acceptance.count) }),
-      // An iPhone tells neither current nor voltage, so joules come from a host's log and are not this app's to state.
-      "energy_source": .text("none"),
+      // An iPhone tells neither current nor voltage: what can be known here is the time between three or more steps
+      // of the level. Joules come from a host's log and are not this app's to state.
+      "energy_source": .text(batterySteps >= 3 ? "battery_steps" : "none"),
     ]
   }
 

@@ -190,11 +190,16 @@ struct AppModelTests {
     await model.take(plan)
     #expect(model.plan.promptSet == "golden" && model.plans.count == 1)
     model.choices.usesGPU = false
+    model.setting.noteText = "on the desk"
+    model.setting.airplaneIsOn = true
+    #expect(model.setting.noteText == "on the desk" && model.setting.airplaneIsOn)
     await model.runBenchmark()
     #expect(model.benchmark.advice == nil && model.logs.count == 1)
     let contents = try LogContents(data: Data(contentsOf: model.logs[0]))
     #expect(contents.lines.first?.json["runtime"]?["backend"]?.text == "cpu")
     #expect(contents.lines.first?.json["runtime"]?["activation"]?.text == "fp16")
+    let setting = contents.lines.first?.json["setting"]
+    #expect(setting?["charger"]?.text == "unplugged" && setting?["note"]?.text == "on the desk")
     #expect(contents.lines.last?.json["reason"]?.text == "finished")
     #expect(await runner.unloads > 0)
   }

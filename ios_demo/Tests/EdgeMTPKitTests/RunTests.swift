@@ -32,6 +32,13 @@ struct RunTests {
     #expect(phone.of(.run)[0]["plan"]?["pair_count"] == .whole(2))
   }
 
+  @Test func nothingComesBehindTheEnd() {
+    var phone = played(.example(pairs: 1))
+    for input in [RunInput.tick, .background, .memoryWarning, .stop, .loaded(loadMs: 1)] {
+      #expect(phone.machine.handle(input, at: phone.nowMs + 1000, reading: .fit).isEmpty)
+    }
+  }
+
   @Test func everyEngineWarmsUpAndIsLogged() {
     let phone = played(.example())
     let engines = phone.of(.engine)
@@ -128,6 +135,15 @@ struct RunTests {
     #expect(phone.of(.sample).allSatisfy { $0["thermal"] == nil && $0["battery_level"] == nil })
   }
 
+  @Test func threeStepsOfTheBatteryAreASourceOfEnergy() {
+    let plan = Plan.example(pairs: 1) { lengths, _ in lengths.blockS = 300 }
+    let phone = played(plan) {
+      $0.reading = { ms in DeviceReading.fit.with { $0.batteryLevel = 0.8 - 0.05 * Double(ms / 120_000) } }
+    }
+    #expect(phone.events("battery_step").count >= 3)
+    #expect(phone.of(.end)[0]["summary"]?["energy_source"]?.text == "battery_steps")
+  }
+
   @Test func changesAreEventsAtTheirMoment() {
     let phone = played(.example()) {
       $0.reading = { ms in
@@ -140,6 +156,7 @@ struct RunTests {
     }
     let step = phone.records.first { $0.fields["name"]?.text == "battery_step" }
     #expect(step?.tMs == 8000 && step?.fields["value"]?.number == 0.75)
+    #expect(phone.of(.end)[0]["summary"]?["energy_source"]?.text == "none", "one step is no rate")
     #expect(phone.events("charging_change").count == 1 && phone.events("low_power_change").count == 1)
   }
 }

@@ -117,6 +117,11 @@ struct LiteRTEngineTests {
     _ = await engine.unload()
     #expect(engine.cacheIsWarm(setup))
   }
+
+  @Test func standardErrorIsCapturedAndGoesOn() {
+    let said = StandardError.capture { FileHandle.standardError.write(Data("hello\n".utf8)) }
+    #expect(said == "hello\n")
+  }
 }
 
 struct ParsingTests {
@@ -139,10 +144,5 @@ struct ParsingTests {
     #expect(ReplyStream.verdict("CANCELLED: by the user") == (.cancelled, nil))
     #expect(ReplyStream.verdict("Max number of tokens reached.") == (.length, nil))
     #expect(ReplyStream.verdict("INTERNAL: broken") == (.error, "INTERNAL: broken"))
-  }
-
-  @Test func standardErrorIsCapturedAndGoesOn() {
-    let said = StandardError.capture { FileHandle.standardError.write(Data("hello\n".utf8)) }
-    #expect(said == "hello\n")
   }
 }
