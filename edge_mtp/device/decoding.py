@@ -16,6 +16,12 @@ EXTRA: Final = "extra"
 """The field that takes keys which the dataclass does not know."""
 SIGNED: Final = frozenset({"battery_current_raw", "battery_current_ua", "battery_temp_c", "ambient_c", "idle_ua"})
 LARGEST: Final = 2.0**63
+LIMITS: Final = {
+    **dict.fromkeys(("thermal", "thermal_start", "thermal_end", "max_thermal"), 3),
+    **dict.fromkeys(("battery_level", "battery_level_start", "battery_level_end", "min_battery_level"), 1),
+    **dict.fromkeys(("non_nominal_fraction", "acceptance_rate", "brightness"), 1),
+}
+"""The largest value of fields that have one."""
 
 _NAMES: Final = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
 
@@ -109,6 +115,8 @@ def _plain(name: str, kind: type, value: Any) -> Any:
             raise _refusal(name, value, "a number below 2^63")
         if value < 0 and name.split("[")[0] not in SIGNED:
             raise _refusal(name, value, "a number that is not negative")
+        if value > LIMITS.get(name, LARGEST):
+            raise _refusal(name, value, f"a number up to {LIMITS[name]}")
     return float(value) if kind is float else value
 
 

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -136,7 +137,20 @@ def _record(line: bytes) -> Record:
         raise DecodeError("`kind` is missing or no text")
     if kind not in KINDS:
         return decode(Unknown, value, frozenset({"v"}))
-    return decode(KINDS[kind], value, ALL_KEYS)
+    record = decode(KINDS[kind], value, ALL_KEYS)
+    if isinstance(record, Run):
+        _check_time(record.wall_time)
+    return record
+
+
+def _check_time(text: str) -> None:
+    """Wall time joins a host's log to the run, so it needs a place on the earth."""
+    try:
+        known = datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise DecodeError(f"`wall_time` is {text[:40]!r}, needed a date and time with its offset from UTC")
 
 
 def _no_constant(name: str) -> Any:

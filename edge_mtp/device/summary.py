@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from edge_mtp import __version__
 from edge_mtp.device import facts
@@ -20,12 +21,13 @@ from edge_mtp.device.rates import (
     rate_figures,
     rate_source,
 )
-from edge_mtp.device.report import ClassFigures, PhoneReport, Report, Settings
+from edge_mtp.device.report import Advice, ClassFigures, PhoneReport, Report, Settings
 from edge_mtp.device.report_facts import LogRemark
 from edge_mtp.device.validity import Judgement, judge
 from edge_mtp.errors import ExitCode
 
-ALL: str = "all"
+ALL: Final = "all"
+SCRIPTED: Final = Advice("undecided", "the engine plays a script, so its figures are nobody's")
 
 
 def summarize(logs: Sequence[RunLog], host: HostLog | None, seed: int, now: datetime | None = None) -> Report:
@@ -94,7 +96,7 @@ def phone_report(power: Power, seed: int) -> PhoneReport:
         wall_time=log.run.wall_time,
         ended=facts.ended(log),
         duration_s=_duration_s(log),
-        scripted=log.run.runtime.backend == "scripted",
+        scripted=_is_scripted(log),
         rate_source=source,
         phone=facts.phone_facts(log),
         runtime=facts.runtime_facts(log),
@@ -105,13 +107,17 @@ def phone_report(power: Power, seed: int) -> PhoneReport:
         validity=facts.validity(judged, pairs),
         arms=facts.arm_figures(log, judged, source),
         rates=tuple(rate_figures(span, chosen, blocks, counting, source, seed) for span, chosen in SPANS),
-        classes=tuple(class_figures(judged, pairs, measured, energy.source, seed)),
+        classes=tuple(class_figures(judged, pairs, measured, energy.source, _is_scripted(log), seed)),
         energy=energy,
         acceptance=facts.acceptance(log, judged),
         texts=facts.texts(judged) if log.run.plan.sampler.top_k == 1 else facts.texts(()),
         trials=facts.trial_figures(log, judged, source),
         heat=facts.heat(power),
     )
+
+
+def _is_scripted(log: RunLog) -> bool:
+    return log.run.runtime.backend == "scripted"
 
 
 def _duration_s(log: RunLog) -> float:
@@ -123,9 +129,10 @@ def class_figures(
     pairs: Sequence[PairedPrompt],
     measured: Sequence[BlockEnergy],
     source: str | None,
+    scripted: bool,
     seed: int,
 ) -> list[ClassFigures]:
-    """All prompts first, then class by class."""
+    """All prompts first, then class by class; an engine that plays a script gets no advice."""
     classes = sorted({one.trial.prompt_class for one in judged if not one.trial.warmup})
     found = []
     for name in (ALL, *classes):
@@ -136,9 +143,9 @@ def class_figures(
             ClassFigures(
                 prompt_class=name,
                 speed_up=speed_up,
-                speed_advice=advise(speed_up, "speed"),
+                speed_advice=SCRIPTED if scripted else advise(speed_up, "speed"),
                 energy_ratio=energy,
-                energy_advice=advise(energy, "energy"),
+                energy_advice=SCRIPTED if scripted else advise(energy, "energy"),
                 mean_length=_mean_length(judged, name),
             )
         )

@@ -18,7 +18,7 @@ SOURCES: Final = {
     "battery_steps": "steps of the battery level",
 }
 SHORT: Final = {
-    "voltage_current": "current × voltage",
+    "voltage_current": "volts × amperes",
     "charge_counter": "charge counter",
     "energy_counter": "energy counter",
     "host_log": "host's log",
@@ -81,6 +81,7 @@ def _sources(found: Part) -> Html:
     headings = [
         Column("Source", "best first"),
         Column("Blocks", css=NUMBER),
+        Column("Unit", css=NUMBER),
         Column("MTP off", "a token", NUMBER),
         Column("MTP on", "a token", NUMBER),
         Column("What was missing", css=WIDE),
@@ -89,7 +90,8 @@ def _sources(found: Part) -> Html:
         [
             SOURCES[one["source"]],
             count(one["blocks"]),
-            *(NOT_MEASURED if one[arm] is None else f"{significant(one[arm])} {one['unit']}" for arm in ("off", "on")),
+            one["unit"],
+            *(NOT_MEASURED if one[arm] is None else significant(one[arm]) for arm in ("off", "on")),
             one["reason"] or "nothing",
         ]
         for one in found["sources"]

@@ -10,13 +10,14 @@ from edge_mtp.render.numbers import NOT_MEASURED, count, fixed, moment, optional
 Part = Mapping[str, Any]
 
 REMARKS_SHOWN: Final = 5
+SWITCHES: Final = {"engine": "one engine an arm", "conversation": "one engine for both arms"}
 
 
 def validity(phone: Part) -> list[Html]:
     """How many trials count and why the others do not; where the app thought otherwise; what the file lacks."""
     found = phone["validity"]
     counted = f"{count(found['counted'])} of {count(found['trials'])} trials count"
-    pairs = f"{count(found['pairs'])} pairs have both arms"
+    pairs = f"pairs with both arms: {count(found['pairs'])}"
     headings = [Column("Why not", css=WIDE), Column("Word in the log"), Column("Trials", css=NUMBER)]
     rows = [[one["sentence"], tag("code", one["reason"]), count(one["trials"])] for one in found["reasons"]]
     why = [table("Trials that do not count, by reason", headings, rows)] if rows else []
@@ -95,7 +96,7 @@ def _device(phone: Part) -> list[tuple[str, str]]:
         f"{count(used['threads'])} threads" if used["threads"] is not None else "",
         f"context {count(used['max_context_tokens'])}" if used["max_context_tokens"] is not None else "",
         f"weight cache {used['cache']}" if used["cache"] else "",
-        f"one {used['switch']} an arm or for both" if used["switch"] else "",
+        SWITCHES.get(used["switch"], used["switch"] or ""),
     ]
     steps = "" if bundle["draft_steps"] is None else f", {bundle['draft_steps']} draft steps"
     drafter = {True: "with a drafter", False: "without a drafter", None: "drafter not told"}[bundle["has_drafter"]]

@@ -87,7 +87,7 @@ def _overview(report: Part, names: Sequence[str]) -> Html:
         Column("Speed", "on ÷ off"),
         Column("Battery", "on ÷ off"),
         Column("Cold", "tokens/s", NUMBER),
-        Column("Sustained", "tokens/s", NUMBER),
+        Column("Hot", "sustained", NUMBER),
         Column("Energy", css=NUMBER),
         Column("Accepted", "÷ drafted", NUMBER),
         Column("Trials", "that count", NUMBER),
@@ -97,7 +97,22 @@ def _overview(report: Part, names: Sequence[str]) -> Html:
         "Compare phones by tokens and joules, never by their thermal states, and only with the same bundle and "
         "prompts. Arrows lead from MTP off to MTP on."
     )
-    return section("overview", "All runs", tag("p.lead", lead), table("Runs", headings, rows))
+    return section(
+        "overview", "All runs", tag("p.lead", lead), *_unlike(report["phones"]), table("Runs", headings, rows)
+    )
+
+
+def _unlike(phones: Sequence[Part]) -> list[Html]:
+    """Says so where runs had other bundles or other prompts, so that nobody compares what cannot be."""
+    differing = [
+        word
+        for word, values in (
+            ("bundles", {phone["bundle"]["sha256"] for phone in phones}),
+            ("prompts", {phone["plan"]["prompt_set_sha256"] for phone in phones}),
+        )
+        if len(values) > 1
+    ]
+    return [tag("p.fault", f"These runs had different {' and '.join(differing)}.")] if differing else []
 
 
 def _row(phone: Part, name: str) -> list[str]:

@@ -79,17 +79,15 @@ def _strips(classes: Sequence[Part], key: str, advice: str, at_one: str) -> Html
     ]
     ends = domain([1.0, *(interval(one[key])[end] for one in known for end in ("low", "high"))])
     drawn = [estimates(rows, ends, "×", Reference(1.0, at_one))] if rows else []
-    reasons = dict.fromkeys(one[advice]["reason"] for one in missing)
-    names = ", ".join(one["prompt_class"] for one in missing)
-    told = f"{names}: {SWITCH['undecided']}, {'; '.join(reasons)}."
-    return join([*drawn, *([tag("p.empty", told)] if missing else [])])
+    told = (f"{one['prompt_class']}: {SWITCH[one[advice]['verdict']]}, {one[advice]['reason']}." for one in missing)
+    return join([*drawn, *([tag("p.empty", " ".join(told))] if missing else [])])
 
 
 def _words(estimate: Part) -> str:
+    """The ratio as text; `n` is the number of pairs."""
     value, ends = times(estimate["value"]), interval(estimate)
-    if estimate["low"] is None or estimate["high"] is None:
-        return f"{value} (no interval)"
-    return f"{value} ({between(ends)})"
+    between_ends = "" if estimate["low"] is None or estimate["high"] is None else f"{between(ends)}, "
+    return f"{value} ({between_ends}n = {count(estimate['count'])})"
 
 
 def rates(phone: Part) -> list[Html]:

@@ -137,6 +137,14 @@ def test_a_run_without_its_first_record_is_refused():
         parsed("\n".join([lines[0][:100], *lines[1:]]))
 
 
+@pytest.mark.parametrize("time", ["yesterday", "2026-03-01", "2026-03-01T14:00:00", ""])
+def test_a_run_whose_time_has_no_offset_is_refused(time):
+    head, rest = text_of("paired").split("\n", 1)
+    spoilt = json.dumps(json.loads(head) | {"wall_time": time})
+    with pytest.raises(DeviceLogError, match=r"line 1: `wall_time` is .* needed a date and time with its offset"):
+        parsed(f"{spoilt}\n{rest}")
+
+
 def test_files_that_are_not_there(tmp_path):
     for path in (tmp_path / "absent.jsonl", tmp_path):
         with pytest.raises(DeviceLogError, match=f"cannot read {path} "):
@@ -163,6 +171,8 @@ COMMON = {"run": "r", "seq": 0, "t_ms": 0}
         (Sample, {"phase": "idle", "battery_voltage_mv": 10**400}, "needed a number below"),
         (Sample, {"phase": "idle", "rails_uws": [1]}, "`rails_uws` is .1., needed an object"),
         (Sample, {"phase": "idle", "rails_uws": {"CPU": "1"}}, "`rails_uws.CPU` is '1', needed a number"),
+        (Sample, {"phase": "idle", "thermal": 4}, "`thermal` is 4, needed a number up to 3"),
+        (Sample, {"phase": "idle", "battery_level": 80}, "`battery_level` is 80, needed a number up to 1"),
         (Event, {}, "`name` is missing"),
         (Trial, {"index": 0, "arm": "on"}, "`arm` is 'on', needed one of spec_off, spec_on"),
     ],
