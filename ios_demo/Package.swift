@@ -7,7 +7,7 @@ import PackageDescription
   let runtimeLibrary: [Target] = []
   let runtimeDependencies: [Target.Dependency] = ["CLiteRT", "EdgeMTPKit"]
 
-  /// Stub modules that stand for Apple's, and the app checked against them; see LinuxCheck/README in ../README.md.
+  /// Stub modules that stand for Apple's, and the app checked against them; see README.md.
   let linuxOnly: [Target] =
     ["SwiftUI", "UIKit", "UniformTypeIdentifiers", "os"].map { name in
       .target(name: name, dependencies: name == "SwiftUI" ? ["UniformTypeIdentifiers"] : [], path: "LinuxCheck/\(name)")
@@ -16,7 +16,6 @@ import PackageDescription
         name: "EdgeMTPApp",
         dependencies: ["CPhone", "EdgeMTPKit", "LiteRTRuntime", "SwiftUI", "UIKit", "UniformTypeIdentifiers", "os"],
         path: "App",
-        exclude: ["Info.plist", "EdgeMTP.entitlements"],
         swiftSettings: strict),
       .executableTarget(
         name: "LinuxRun", dependencies: ["EdgeMTPKit", "LiteRTRuntime"], swiftSettings: strict),

@@ -11,6 +11,10 @@ if [ "$root" = path ]; then
   cd "$repository/ios_demo"
   REPOSITORY=$repository LITERT_LM_DIR=$LITERT_LM_DIR exec "$@"
 fi
+if [ "$(id -u)" != 0 ]; then
+  echo "ios: the Swift tree in $root is entered as root, and this is not; needed: root, or swift on PATH" >&2
+  exit 1
+fi
 # Without /proc the Swift runtime does not find its libraries; without /sys LiteRT-LM aborts while it counts CPUs.
 exec unshare --mount --propagation private bash -c '
   root=$1 repository=$2 runtime=$3; shift 3

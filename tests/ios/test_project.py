@@ -54,9 +54,9 @@ def test_the_project_fits() -> None:
 
 
 def test_entitlements_and_file_sharing() -> None:
-    entitlements = plistlib.loads((ROOT / "App/EdgeMTP.entitlements").read_bytes())
+    entitlements = plistlib.loads((ROOT / "Settings/EdgeMTP.entitlements").read_bytes())
     assert entitlements == dict.fromkeys(ENTITLEMENTS, True)
-    assert plistlib.loads((ROOT / "App/Info.plist").read_bytes())["UIFileSharingEnabled"] is True
+    assert plistlib.loads((ROOT / "Settings/Info.plist").read_bytes())["UIFileSharingEnabled"] is True
 
 
 def test_the_runtimes_version_is_the_frameworks() -> None:
