@@ -22,5 +22,6 @@ echo 'ios: tests of the kit, and of the adapter against the real library'
 quietly swift test "${flags[@]}" --xunit-output "$out/tests.xml"
 cp "$(swift test "${flags[@]}" --show-codecov-path)" "$out/coverage.json"
 echo 'ios: the plan on the tiny bundle'
-LLVM_PROFILE_FILE=$out/run.profraw quietly "$(swift build --show-bin-path)/LinuxRun" "$EDGE_MTP_BUNDLE" "$out/plan.json" "$out/logs" "$2"
+export LLVM_PROFILE_FILE=$out/run.profraw
+quietly "$(swift build --show-bin-path)/LinuxRun" "$EDGE_MTP_BUNDLE" "$out/plan.json" "$out/logs" "$2"
 tools/planted_mistakes.sh
