@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types tests parity gpu android scale scale-peer tiny-pair bench clean
+.PHONY: demo test lint types tests parity gpu android ios scale scale-peer tiny-pair bench clean
 
 TINY := --target tests/data/tiny/target --drafter tests/data/tiny/drafter
 
@@ -42,6 +42,14 @@ gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four forma
 # Google's Maven is not needed: a Kotlin compiler from npm, the rest from Debian, all in a cache outside the repository.
 android:  ## the Android app: lint, compile, simulate phones, check against the API, package and sign it (android_demo)
 	$(PYTHON) -m android_demo.tools
+
+# Swift comes from PATH, or from a Debian tree that is made once (a minute, 560 MB) outside the repository.
+ios: $(STAMP) build/tiny.litertlm  ## the iOS app: format, tests of kit and adapter with the real runtime, type check
+	ios_demo/tools/check.sh $(BIN)/python build/tiny.litertlm
+
+build/tiny.litertlm:
+	mkdir -p build
+	$(BIN)/edge-mtp export tests/data/tiny/target tests/data/tiny/drafter --output $@
 
 scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
 	$(BIN)/python -m tests.scale
