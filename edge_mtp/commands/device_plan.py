@@ -82,7 +82,7 @@ def plan_prompts(suites: Sequence[Suite]) -> list[PlanPrompt]:
 
 def _told(made: Plan, output: Path) -> str:
     lengths = made.lengths
-    idle_s = 2 * lengths.baseline_s + lengths.cooldown_s
-    least_s = lengths.pairs * (2 * lengths.block_s + idle_s)
+    blocks_s = 2 * lengths.pairs * (lengths.block_s + lengths.cooldown_s)
+    least_s = blocks_s + (lengths.pairs + 1) * lengths.baseline_s
     time = f", at least {least_s / 60:.0f} minutes" if least_s else ""
     return f"wrote {output}: {lengths.pairs} pairs over {len(made.prompts)} prompts, seed {made.seed}{time}"

@@ -19,7 +19,7 @@ from edge_mtp.device.report import (
     Validity,
 )
 from edge_mtp.device.report_facts import BundleFacts, PhoneFacts, PlanFacts, RuntimeFacts, SettingFacts
-from edge_mtp.device.timeline import states
+from edge_mtp.device.timeline import Timeline, states
 from edge_mtp.device.validity import WORDS, Judgement
 
 MOST_HEAT_POINTS: Final = 400
@@ -98,11 +98,12 @@ def validity(judged: Sequence[Judgement], pairs: Sequence[PairedPrompt]) -> Vali
 def trial_figures(log: RunLog, judged: Sequence[Judgement], source: Source) -> tuple[TrialFigures, ...]:
     """A row for every trial, in the log's order."""
     thermal = states(log, "thermal", "thermal_change")
-    return tuple(_trial(one, source, thermal.during(one.trial.start_t_ms, one.trial.t_ms)) for one in judged)
+    return tuple(_trial(one, source, thermal) for one in judged)
 
 
-def _trial(one: Judgement, source: Source, thermal: Sequence[int]) -> TrialFigures:
+def _trial(one: Judgement, source: Source, thermal: Timeline) -> TrialFigures:
     trial, found = one.trial, decoded(one.trial, source)
+    states_seen = thermal.during(trial.start_t_ms, trial.t_ms, trial.seq)
     return TrialFigures(
         index=trial.index,
         pair=trial.pair,
@@ -119,7 +120,7 @@ def _trial(one: Judgement, source: Source, thermal: Sequence[int]) -> TrialFigur
         finish_reason=trial.finish_reason,
         ttft_ms=trial.ttft_ms,
         decode_tps=None if found is None else found.tps,
-        thermal_max=max(thermal, default=trial.thermal_end),
+        thermal_max=max(states_seen, default=trial.thermal_end),
         counts=one.counts,
         reasons=one.reasons,
         app_valid=trial.valid,
@@ -174,12 +175,20 @@ def acceptance(log: RunLog, judged: Sequence[Judgement]) -> AcceptanceFigures:
 
 
 def texts(judged: Sequence[Judgement]) -> TextFigures:
-    """Pairs of trials with the same pair, repeat and prompt, by their hashes; sampled replies are not compared."""
-    hashes: dict[tuple[int | None, int | None, str], dict[str, str]] = {}
+    """Pairs of trials with the same pair, repeat and prompt; sampled replies are not compared.
+
+    The app's word goes first: it saw the texts, and a hash does not show that one only goes on where the other was cut.
+    """
+    groups: dict[tuple[int | None, int | None, str], dict[str, Trial]] = {}
     for trial in (one.trial for one in judged if one.counts and one.trial.output_sha256):
-        hashes.setdefault((trial.pair, trial.repeat, trial.prompt), {})[trial.arm] = trial.output_sha256 or ""
-    both = [set(arms.values()) for arms in hashes.values() if len(arms) == len(ARMS)]
-    return TextFigures(len(both), sum(len(one) == 1 for one in both))
+        groups.setdefault((trial.pair, trial.repeat, trial.prompt), {})[trial.arm] = trial
+    both = [tuple(arms.values()) for arms in groups.values() if len(arms) == len(ARMS)]
+    return TextFigures(len(both), sum(_same_text(one, other) for one, other in both))
+
+
+def _same_text(one: Trial, other: Trial) -> bool:
+    told = next((trial.output_equals_pair for trial in (one, other) if trial.output_equals_pair is not None), None)
+    return one.output_sha256 == other.output_sha256 if told is None else told
 
 
 def heat(power: Power) -> tuple[HeatPoint, ...]:

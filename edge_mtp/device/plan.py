@@ -133,15 +133,19 @@ def make_plan(
 
 
 def _pairs(ids: Sequence[str], seed: int, lengths: Lengths) -> Iterator[Pair]:
-    """Orders flip from pair to pair (off on, on off: ABBA), so that what drifts slowly favours neither arm."""
+    """Orders flip from pair to pair (off on, on off: ABBA), so that what drifts slowly favours neither arm.
+
+    From one round over the prompts to the next they flip too, so that no prompt always starts with the same arm.
+    """
     draws = SplitMix64(seed)
     start = draws.below(2)
     order = _shuffled(ids, draws)
+    sustained = lengths.block_s >= SUSTAINED_BLOCK_S
     for index in range(lengths.pairs):
-        place = index % len(order)
+        rounds, place = divmod(index, len(order))
         turned = order[place:] + order[:place]
-        names = turned if lengths.block_s >= SUSTAINED_BLOCK_S else turned[:1]
-        yield Pair(index, OFF_FIRST[(start + index) % 2], tuple(names))
+        flips = index if sustained else place + rounds
+        yield Pair(index, OFF_FIRST[(start + flips) % 2], tuple(turned if sustained else turned[:1]))
 
 
 def _shuffled(ids: Sequence[str], draws: SplitMix64) -> list[str]:

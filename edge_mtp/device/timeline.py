@@ -10,15 +10,21 @@ from edge_mtp.device.log import RunLog
 
 @dataclass(frozen=True)
 class Timeline:
-    """times [n] ms ascending, values [n]; before the first nothing is known."""
+    """times [n] ms ascending, values [n], places [n] in the log (`seq`); before the first nothing is known."""
 
     times_ms: tuple[int, ...]
     values: tuple[Any, ...]
+    places: tuple[int, ...]
 
-    def during(self, start_ms: int, end_ms: int) -> tuple[Any, ...]:
-        """What held at `start_ms`, where known, and what was told after it and before `end_ms`."""
+    def during(self, start_ms: int, end_ms: int, end_seq: int = 0) -> tuple[Any, ...]:
+        """What held at `start_ms`, where known, and what was told after it and before `end_ms`.
+
+        `end_seq` is the place of the record that ends the span: within its millisecond what lies before it counts.
+        """
         first = max(bisect_right(self.times_ms, start_ms) - 1, 0)
-        past = bisect_left(self.times_ms, end_ms)
+        past = bisect_left(
+            self.places, end_seq, bisect_left(self.times_ms, end_ms), bisect_right(self.times_ms, end_ms)
+        )
         if first < len(self.times_ms) and self.times_ms[first] <= start_ms:
             past = max(past, first + 1)
         return self.values[first:past]
@@ -54,5 +60,5 @@ def background(log: RunLog) -> Timeline:
 
 def timeline(told: Iterable[tuple[int, int, Any]]) -> Timeline:
     """(ms, seq, value) in any order; None tells nothing."""
-    known = sorted((t_ms, seq, value) for t_ms, seq, value in told if value is not None)
-    return Timeline(tuple(one[0] for one in known), tuple(one[2] for one in known))
+    known = sorted((one for one in told if one[2] is not None), key=lambda one: one[:2])
+    return Timeline(tuple(one[0] for one in known), tuple(one[2] for one in known), tuple(one[1] for one in known))

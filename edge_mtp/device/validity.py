@@ -66,7 +66,8 @@ class Evidence:
     level: Timeline
     background: Timeline
     silent: frozenset[int]
-    fallback_ms: int | None
+    fallback: tuple[int, int] | None
+    """Its ms and seq."""
 
 
 def judge(log: RunLog) -> tuple[Judgement, ...]:
@@ -79,7 +80,7 @@ def judge(log: RunLog) -> tuple[Judgement, ...]:
         states(log, "battery_level", "battery_step"),
         background(log),
         frozenset(trial.index for block in blocks_of(log) if _is_silent(block) for trial in block.trials),
-        next((one.t_ms for one in log.events if one.name == "fallback"), None),
+        next(((one.t_ms, one.seq) for one in log.events if one.name == "fallback"), None),
     )
     return tuple(Judgement(trial, _reasons(evidence, trial)) for trial in log.trials)
 
@@ -99,26 +100,28 @@ def _is_silent(block: Block) -> bool:
 
 
 def _ever(timeline: Timeline, trial: Trial, holds: Callable[[object], bool] = bool) -> bool:
-    return any(holds(value) for value in timeline.during(trial.start_t_ms, trial.t_ms))
+    return any(holds(value) for value in timeline.during(trial.start_t_ms, trial.t_ms, trial.seq))
 
 
 def _too_warm(evidence: Evidence, trial: Trial) -> bool:
     if is_sustained(evidence.log):
         return False
     start_ms, end_ms = trial.start_t_ms, trial.t_ms
-    if evidence.thermal.during(start_ms, end_ms):
+    if evidence.thermal.during(start_ms, end_ms, trial.seq):
         return evidence.thermal.share(start_ms, end_ms, lambda value: value > 0) > MOST_HOT_SHARE
     return bool(trial.thermal_start and trial.thermal_end)
 
 
 def _battery_low(evidence: Evidence, trial: Trial) -> bool:
     least = evidence.log.run.plan.gate.min_battery_level
-    told = [*evidence.level.during(trial.start_t_ms, trial.t_ms), trial.battery_level_start, trial.battery_level_end]
-    return any(level is not None and level < least for level in told)
+    told = evidence.level.during(trial.start_t_ms, trial.t_ms, trial.seq)
+    return any(
+        level is not None and level < least for level in (*told, trial.battery_level_start, trial.battery_level_end)
+    )
 
 
 def _fell_back(evidence: Evidence, trial: Trial) -> bool:
-    return trial.arm == "spec_on" and evidence.fallback_ms is not None and evidence.fallback_ms < trial.t_ms
+    return trial.arm == "spec_on" and evidence.fallback is not None and evidence.fallback < (trial.t_ms, trial.seq)
 
 
 def is_complete(trial: Trial) -> bool:

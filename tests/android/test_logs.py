@@ -89,7 +89,7 @@ def test_a_script_is_not_taken_for_a_phone(tmp_path):
         ("charger", {"charging", "gate_timeout"}),
         ("saving", {"low_power", "gate_timeout"}),
         ("stopped", {"cancelled"}),
-        ("background", {"background", "gate_timeout"}),
+        ("background", {"cancelled", "background", "gate_timeout"}),
         ("lossy", set()),
     ],
 )

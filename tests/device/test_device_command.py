@@ -256,4 +256,4 @@ def test_prompts_that_share_an_id_are_refused(tmp_path):
 
 def test_the_time_that_a_plan_takes_is_said(tmp_path):
     done = invoke("device", "plan", "--output", tmp_path / "p.json", "--sustained")
-    assert "2 pairs over 36 prompts, seed 0, at least 54 minutes" in done.output
+    assert "2 pairs over 36 prompts, seed 0, at least 63 minutes" in done.output

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from itertools import pairwise
 
 import pytest
 
@@ -96,6 +97,23 @@ def test_plans(name):
     assert faults(golden, PLAN) == []
     assert plan_json(remade(golden)) == golden
     assert plan_json(remade(golden, golden["seed"] + 1))["pairs"] != golden["pairs"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6])
+def test_every_prompt_starts_with_both_arms(count):
+    prompts = [PlanPrompt(f"p{index}", "chat", "text") for index in range(count)]
+    made = make_plan(prompts, "set", 7, Lengths(pairs=4 * count), Sampler(), Gate())
+    for prompt in prompts:
+        firsts = [one.first for one in made.pairs if one.prompts == (prompt.id,)]
+        assert len(firsts) == 4 and all(one != other for one, other in pairwise(firsts)), firsts
+    halves = [one.first for one in made.pairs[: 2 * count]]
+    assert halves.count("spec_off") == count
+
+
+def test_a_sustained_plan_alternates():
+    prompts = [PlanPrompt(name, "chat", "text") for name in "abcd"]
+    firsts = [one.first for one in make_plan(prompts, "set", 7, Lengths(12, block_s=300), Sampler(), Gate()).pairs]
+    assert all(one != other for one, other in pairwise(firsts))
 
 
 def test_the_plan_schema_refuses():

@@ -175,6 +175,22 @@ def test_sampled_replies_are_not_compared():
     assert phone_of("paired", hot).texts.compared == 0
 
 
+def test_the_app_saw_the_texts_and_is_believed():
+    """With MTP on a text may go on where its budget cut the other: the hashes differ, the app says that it is equal."""
+    second = next(one for one in log_of("paired").trials if one.order == 1 and one.prompt != "chat-3")
+    before = phone_of("paired").texts.equal
+    other = "0" * 64
+    assert phone_of("paired", in_trial(second.index, output_sha256=other)).texts.equal == before
+    told = in_trial(second.index, output_sha256=other, output_equals_pair=False)
+    assert phone_of("paired", told).texts.equal == before - 1
+
+    def silent(record):
+        return {key: value for key, value in record.items() if key != "output_equals_pair"}
+
+    assert phone_of("paired", silent).texts.equal == before
+    assert phone_of("paired", silent, in_trial(second.index, output_sha256=other)).texts.equal == before - 1
+
+
 def test_the_series_is_thinned_and_keeps_the_warmest():
     phone, log = phone_of("throttling"), log_of("throttling")
     assert len(phone.heat) <= 400 and max(one.thermal for one in phone.heat) == 2

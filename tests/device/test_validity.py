@@ -1,8 +1,11 @@
 """Which trials count: every reason is found where it holds, and only there."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge_mtp.device.log import RunLog
+from edge_mtp.device.records import Event
 from edge_mtp.device.timeline import Timeline
 from edge_mtp.device.validity import CHECKS, WORDS, judge
 from tests.device.schemas import LOG
@@ -150,10 +153,39 @@ def test_an_events_value_of_the_wrong_type_tells_nothing():
     assert reasons(log_of("paired", more=more)) == {}
 
 
+def with_event(seq: int, name: str, value: object) -> RunLog:
+    """Golden pairs with an event in the very millisecond in which the trial ends; `seq` says on which side of it."""
+    log = log_of("paired")
+    trial = log.trials[TRIAL]
+    told = Event(run=trial.run, seq=trial.seq + seq, t_ms=trial.t_ms, name=name, value=value)
+    return replace(log, events=(*log.events, told))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("charging_change", True, "charging"),
+        ("low_power_change", True, "low_power"),
+        ("battery_step", 0.1, "battery_low"),
+        ("background", None, "background"),
+    ],
+)
+def test_within_a_millisecond_the_logs_order_tells(name, value, reason):
+    assert reasons(with_event(-1, name, value))[TRIAL] == (reason,)
+    assert TRIAL not in reasons(with_event(1, name, value))
+
+
+def test_within_a_millisecond_the_logs_order_tells_of_a_fallback():
+    arm_on = log_of("paired").trials[TRIAL].arm == "spec_on"
+    assert (TRIAL in reasons(with_event(-1, "fallback", "no drafter"))) == arm_on
+    assert TRIAL not in reasons(with_event(1, "fallback", "no drafter"))
+
+
 def test_timelines():
-    line = Timeline((10, 20, 30), (False, True, False))
+    line = Timeline((10, 20, 30), (False, True, False), (1, 2, 3))
     assert line.during(0, 10) == () and line.during(0, 11) == (False,)
     assert line.during(10, 20) == (False,) and line.during(15, 25) == (False, True)
+    assert line.during(10, 20, 2) == (False,) and line.during(10, 20, 3) == (False, True)
     assert line.during(20, 20) == (True,) and line.during(40, 50) == (False,)
     assert line.share(10, 30, bool) == 0.5 and line.share(20, 30, bool) == 1.0 and line.share(0, 10, bool) == 0.0
-    assert line.share(25, 25, bool) == 1.0 and Timeline((), ()).during(0, 5) == ()
+    assert line.share(25, 25, bool) == 1.0 and Timeline((), (), ()).during(0, 5) == ()

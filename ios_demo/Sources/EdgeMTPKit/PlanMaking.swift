@@ -19,7 +19,8 @@ public struct SplitMix64: Sendable {
 }
 
 extension Plan {
-  /// Pairs of blocks over `prompts` in the order that `seed` gives; the first arm flips from pair to pair.
+  /// Pairs of blocks over `prompts` in the order that `seed` gives; the first arm flips from pair to pair, and
+  /// once more from round to round, so that no prompt always starts with the same arm.
   public static func abba(
     prompts: [Prompt], promptSet: String, pairCount: Int, seed: Int64, lengths: PlanLengths = PlanLengths(),
     sampler: Sampler = Sampler(), gate: GateRule = GateRule()
@@ -31,8 +32,9 @@ extension Plan {
     let pairs = (0..<pairCount).map { index in
       let start = index % order.count
       let turned = Array(order[start...] + order[..<start])
+      let flips = lengths.isSustained ? index : start + index / order.count
       return Pair(
-        index: index, first: index % 2 == 0 ? firstArm : firstArm.other,
+        index: index, first: flips % 2 == 0 ? firstArm : firstArm.other,
         prompts: lengths.isSustained ? turned : [turned[0]])
     }
     return Plan(

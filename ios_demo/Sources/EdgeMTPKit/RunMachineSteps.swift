@@ -48,14 +48,12 @@ extension RunMachine {
   }
 
   private mutating func openBlock(_ place: BlockPlace, _ prompts: [Prompt]) {
-    let value = JSON.object([
-      "pair": .whole(place.pair), "order": .whole(place.order), "arm": .text(place.arm.rawValue),
-    ])
+    let pair = JSON.whole(place.pair)
     if place.order == 0 {
       firstBlockTexts = [:]
-      event("pair", value)
+      event("pair", .object(["pair": pair]))
     }
-    event("block", value)
+    event("block", .object(["pair": pair, "order": .whole(place.order), "arm": .text(place.arm.rawValue)]))
     block = BlockRun(place: place, prompts: prompts, startMs: nowMs)
   }
 
@@ -97,8 +95,8 @@ extension RunMachine {
       gatePassed: isWarmup || gate.passed, drafting: block?.drafting ?? alone)
     let first = trial.place.block?.order == 1 ? firstBlockTexts[trial.place.repeatIndex] : nil
     return FinishedTrial(
-      place: trial.place, generation: generation, watch: trial.watch, gateWaitMs: isWarmup ? 0 : gate.waitMs,
-      gatePassed: isWarmup || gate.passed, reasons: circumstances.reasons(trial.place, generation, trial.watch),
+      place: trial.place, generation: generation, watch: trial.watch, gate: isWarmup ? nil : gate,
+      reasons: circumstances.reasons(trial.place, generation, trial.watch),
       pairText: first)
   }
 

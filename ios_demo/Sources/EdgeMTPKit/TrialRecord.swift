@@ -31,8 +31,8 @@ struct FinishedTrial {
   let place: TrialPlace
   let generation: Generation
   let watch: TrialWatch
-  let gateWaitMs: Int64
-  let gatePassed: Bool
+  /// Nil for a warm-up, which stands in front of no gate.
+  let gate: GateResult?
   let reasons: [InvalidReason]
   /// What the first block's trial with the same repeat wrote; nil on a pair's first block.
   let pairText: WrittenText?
@@ -93,8 +93,8 @@ struct FinishedTrial {
       "battery_level_end": .optional(watch.last.batteryLevel),
       "thermal_start": .optional(watch.first.thermal), "thermal_end": .optional(watch.last.thermal),
       "non_nominal_fraction": .optional(watch.nonNominalFraction.map { ($0 * 1000).rounded() / 1000 }),
-      "mem_peak_bytes": .optional(watch.memPeakBytes), "gate_wait_ms": .integer(gateWaitMs),
-      "gate_passed": .bool(gatePassed),
+      "mem_peak_bytes": .optional(watch.memPeakBytes), "gate_wait_ms": .optional(gate?.waitMs),
+      "gate_passed": .optional(gate?.passed),
     ]
   }
 

@@ -28,7 +28,10 @@ struct RunTests {
     #expect(arms == ["spec_off", "spec_on", "spec_on", "spec_off"])
     #expect(phone.trials.allSatisfy { $0["valid"]?.bool == true && phone.reasons($0).isEmpty })
     #expect(phone.trials.compactMap { $0["output_equals_pair"]?.bool } == [true, true])
-    #expect(phone.events("block").count == 4 && phone.events("pair").count == 2)
+    #expect(phone.events("pair").compactMap { $0["value"]?.compact() } == [#"{"pair":0}"#, #"{"pair":1}"#])
+    let blocks = phone.events("block").compactMap { $0["value"] }
+    #expect(blocks.map { $0["pair"]?.integer } == [0, 0, 1, 1] && blocks.map { $0["order"]?.integer } == [0, 1, 0, 1])
+    #expect(blocks.map { $0["arm"]?.text } == arms)
     #expect(phone.of(.run)[0]["plan"]?["pair_count"] == .whole(2))
   }
 
@@ -50,6 +53,7 @@ struct RunTests {
     let warmups = phone.of(.trial).filter { $0["warmup"]?.bool == true }
     #expect(warmups.count == 5, "two of the plan, and one after each later load")
     #expect(warmups.allSatisfy { $0["pair"] == nil && $0["repeat"] == nil })
+    #expect(warmups.allSatisfy { $0["gate_passed"] == nil && $0["gate_wait_ms"] == nil })
     let listed = engines.flatMap { $0["trials"]?.list?.compactMap(\.integer) ?? [] }
     #expect(listed == Array(0..<Int64(phone.of(.trial).count)))
   }
@@ -76,7 +80,8 @@ struct RunTests {
     let times = phone.records.filter { $0.kind == .sample }.map(\.tMs)
     #expect(times == times.indices.map { Int64($0 + 1) * 1000 })
     let phases = Dictionary(grouping: samples) { $0["phase"]?.text ?? "" }.mapValues(\.count)
-    #expect(phases["baseline"] ?? 0 >= 15 && phases["cooldown"] ?? 0 >= 16)
+    #expect((15...17).contains(phases["baseline"] ?? 0), "neighbouring pairs share theirs")
+    #expect(phases["cooldown"] ?? 0 >= 16)
     #expect((phases["load"] ?? 0) > 0 && (phases["decode"] ?? 0) > 0 && (phases["prefill"] ?? 0) > 0)
     #expect(samples.allSatisfy { ($0["trial"] != nil) == ["prefill", "decode"].contains($0["phase"]?.text) })
   }

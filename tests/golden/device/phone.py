@@ -35,7 +35,7 @@ def plan(seed: int, pairs: int, prompts: list[dict[str, str]], name: str, **leng
         last = len(order) - step
         other = below(draws[step], last + 1)
         order[last], order[other] = order[other], order[last]
-    whole = lengths["block_s"] >= 300
+    whole, size = lengths["block_s"] >= 300, len(order)
     return {
         "format": "edge_mtp.plan", "v": 1, "design": "abba", "seed": seed,
         **lengths,
@@ -49,7 +49,7 @@ def plan(seed: int, pairs: int, prompts: list[dict[str, str]], name: str, **leng
         "pairs": [
             {
                 "pair": index,
-                "first": ("spec_off", "spec_on")[(start + index) % 2],
+                "first": ("spec_off", "spec_on")[(start + (index if whole else index % size + index // size)) % 2],
                 "prompts": [order[(index + i) % len(order)] for i in range(len(order) if whole else 1)],
             }
             for index in range(pairs)

@@ -7,7 +7,8 @@ import java.security.MessageDigest
 
 /**
  * The [pairCount] pairs that [seed] gives for [prompts] (ids): the first pair's order is drawn, then flipped every
- * pair (ABBA); prompts are shuffled by Fisher and Yates. [blockS] decides between one prompt a pair and all of them.
+ * pair (ABBA) and once more every round, so that no prompt always starts with the same arm; prompts are shuffled by
+ * Fisher and Yates. [blockS] decides between one prompt a pair and all of them, where orders just alternate.
  */
 fun makePairs(
     seed: Long,
@@ -20,8 +21,10 @@ fun makePairs(
     val order = shuffled(prompts, random)
     return List(pairCount) { pair ->
         val start = pair % order.size
-        val chosen = if (blockS >= SUSTAINED_BLOCK_S) order.drop(start) + order.take(start) else listOf(order[start])
-        Pairing(pair, if (pair % 2 == 0) first else first.other(), chosen)
+        val sustained = blockS >= SUSTAINED_BLOCK_S
+        val chosen = if (sustained) order.drop(start) + order.take(start) else listOf(order[start])
+        val flips = if (sustained) pair else start + pair / order.size
+        Pairing(pair, if (flips % 2 == 0) first else first.other(), chosen)
     }
 }
 

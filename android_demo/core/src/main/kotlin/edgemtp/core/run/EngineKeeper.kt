@@ -32,6 +32,9 @@ class EngineKeeper(
     var acceptanceRate: Double? = null
         private set
 
+    /** Whether an engine is loaded that has not answered yet. */
+    val isFresh: Boolean get() = life?.trials?.isEmpty() == true
+
     /** The loaded engine, for a cancel from another thread. */
     @Volatile
     var loaded: Engine? = null

@@ -87,11 +87,13 @@ class RunMachine(
         engines.loaded?.cancel()
     }
 
-    /** The app left the screen: the trial that is running does not count, and the next block waits. */
+    /** The app left the screen: the trial that is running is cancelled and void, and the next one waits. */
     fun background() {
         inBackground = true
-        trials.running?.background = true
         say("background")
+        val running = trials.running ?: return
+        running.background = true
+        engines.loaded?.cancel()
     }
 
     /** The app is back on the screen. */
@@ -157,9 +159,8 @@ class RunMachine(
     private fun everything() {
         calibrate()
         warmUp()
+        idle(Phase.BASELINE, plan.baselineS)
         for (pairing in plan.pairs) {
-            idle(Phase.BASELINE, plan.baselineS)
-            log.event("pair", jsonOf("pair" to pairing.pair))
             runBlock(pairing, 0, pairing.first)
             runBlock(pairing, 1, pairing.first.other())
             idle(Phase.BASELINE, plan.baselineS)
@@ -187,11 +188,14 @@ class RunMachine(
         order: Int,
         arm: Arm,
     ) {
-        if (pairing.pair > 0 || order > 0) idle(Phase.COOLDOWN, plan.cooldownS)
-        engines.engineFor(arm)
-        val passage = waitAtGate(pairing.pair, arm)
-        log.event("block", jsonOf("pair" to pairing.pair, "order" to order, "arm" to arm.word))
         val prompts = plan.promptsOf(pairing)
+        // Loaded before the cool-down, so that the block does not start with the load's heat.
+        engines.engineFor(arm)
+        if (plan.warmups > 0 && engines.isFresh) runTrial(null, arm, prompts.first(), null)
+        idle(Phase.COOLDOWN, plan.cooldownS)
+        val passage = waitAtGate(pairing.pair, arm)
+        if (order == 0) log.event("pair", jsonOf("pair" to pairing.pair))
+        log.event("block", jsonOf("pair" to pairing.pair, "order" to order, "arm" to arm.word))
         val startNs = time.nowNs()
         var repeat = 0
         do {
@@ -207,6 +211,7 @@ class RunMachine(
         passage: GatePassage?,
     ) {
         checkpoint()
+        while (inBackground) pause(STEP_MS)
         val engine = engines.engineFor(arm)
         tell(place?.pair, arm, emptyList())
         val order = TrialOrder(results.size, place, arm, prompt, engines.drafts(arm), passage, inBackground)

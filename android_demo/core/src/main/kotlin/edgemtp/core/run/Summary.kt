@@ -4,6 +4,19 @@ import edgemtp.core.json.JsonObject
 import edgemtp.core.json.jsonOf
 import edgemtp.core.plan.Arm
 
+/** What a trial wrote, for the comparison with the other arm; [cut]: its budget of tokens ended it. */
+data class WrittenText(
+    val text: String,
+    val cut: Boolean,
+) {
+    /**
+     * Whether both say the same. With MTP on LiteRT-LM writes its last round to the end, past the budget, so a text
+     * that was cut equals one that goes on.
+     */
+    fun equalsText(other: WrittenText): Boolean =
+        text == other.text || (cut && other.text.startsWith(text)) || (other.cut && text.startsWith(other.text))
+}
+
 /** A trial as the summary needs it. */
 data class TrialResult(
     val index: Int,
@@ -14,7 +27,8 @@ data class TrialResult(
     val warmup: Boolean,
     val cycles: CycleCount,
     val decodeTps: Double?,
-    val outputSha256: String?,
+    /** Null where the generation failed. */
+    val written: WrittenText?,
     val invalidReasons: List<String>,
 ) {
     /** Whether it counts. */

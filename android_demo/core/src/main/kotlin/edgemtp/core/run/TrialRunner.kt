@@ -109,7 +109,7 @@ class TrialRunner(
             warmup = order.place == null,
             cycles = cycles,
             decodeTps = outcome.reply?.decodeTps,
-            outputSha256 = outcome.timing.sha256.takeIf { outcome.error == null },
+            written = outcome.written(plan.maxOutputTokens),
             invalidReasons = invalidReasons(plan, evidence),
         )
     }
@@ -149,7 +149,7 @@ class TrialRunner(
                 "decode_tps" to reply?.decodeTps,
                 "wall_ms" to timing.wallMs,
                 "itl_ms" to timing.gaps(),
-                "output_sha256" to result.outputSha256,
+                "output_sha256" to result.written?.let { timing.sha256 },
                 "output_equals_pair" to equalsPair(result, earlier),
                 "battery_level_start" to seen.levelStart,
                 "battery_level_end" to seen.levelEnd,
@@ -170,9 +170,9 @@ class TrialRunner(
         result: TrialResult,
         earlier: List<TrialResult>,
     ): Boolean? {
-        if (result.order != 1 || result.outputSha256 == null) return null
+        if (result.order != 1 || result.written == null) return null
         val twin = earlier.firstOrNull { it.pair == result.pair && it.order == 0 && it.repeat == result.repeat }
-        return twin?.outputSha256?.let { it == result.outputSha256 }
+        return twin?.written?.equalsText(result.written)
     }
 }
 
@@ -188,4 +188,7 @@ private class Outcome(
             (reply?.outputTokens ?: 0) >= maxOutputTokens -> "length"
             else -> "stop"
         }
+
+    fun written(maxOutputTokens: Int): WrittenText? =
+        if (error == null) WrittenText(timing.text, finishReason(maxOutputTokens) == "length") else null
 }

@@ -57,6 +57,18 @@ class PlanTest {
     }
 
     @Test
+    fun `no prompt always starts with the same arm`() {
+        for (count in 1..6) {
+            val ids = List(count) { "p$it" }
+            val firsts = makePairs(3, ids, 2 * count, 0).groupBy({ it.prompts.single() }, { it.first })
+            for (id in ids) assertEquals(Arm.entries.toSet(), firsts.getValue(id).toSet(), "$id of $count")
+        }
+        makePairs(3, listOf("a", "b"), 8, 300).zipWithNext { earlier, later ->
+            assertEquals(earlier.first, later.first.other())
+        }
+    }
+
+    @Test
     fun `a damaged plan is refused with the reason`() {
         val good = golden(plans[0]).readText()
         val spoilt =

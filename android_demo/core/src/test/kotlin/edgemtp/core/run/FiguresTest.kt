@@ -103,6 +103,17 @@ class FiguresTest {
         assertEquals(emptyList(), gateReasons(loose, bad, false))
     }
 
+    @Test
+    fun `a text that its budget cut equals one that goes on`() {
+        val short = WrittenText("one", cut = false)
+        val long = WrittenText("one two", cut = false)
+        assertTrue(!short.equalsText(long) && !long.equalsText(short) && long.equalsText(long))
+        val cut = short.copy(cut = true)
+        assertTrue(cut.equalsText(long) && long.equalsText(cut))
+        assertTrue(!cut.equalsText(WrittenText("two one", cut = false)))
+        assertTrue(!short.equalsText(long.copy(cut = true)), "the longer one was cut, the shorter had said all")
+    }
+
     private fun watch(reading: Reading): TrialWatch = TrialWatch(0, 0, reading).also { it.see(1_000_000_000, reading) }
 
     @Test

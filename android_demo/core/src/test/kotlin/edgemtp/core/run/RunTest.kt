@@ -6,6 +6,7 @@ import edgemtp.core.json.JsonObject
 import edgemtp.core.json.JsonText
 import edgemtp.core.json.boolean
 import edgemtp.core.json.integer
+import edgemtp.core.json.list
 import edgemtp.core.json.number
 import edgemtp.core.json.objectAt
 import edgemtp.core.json.readJsonObject
@@ -218,6 +219,11 @@ class RunTest {
         val lives = run.records("engine")
         assertEquals(run.engines.loads.map { it.speculative }, lives.map { it.boolean("speculative") })
         assertTrue(lives.size >= 3)
+        val warmups = run.trials().filter { it.boolean("warmup") }
+        assertEquals(lives.size, warmups.size, "every engine answers once before it counts")
+        assertTrue(lives.all { it.list("trials").first() in warmups.map { one -> one["index"] } })
+        val without = SimulatedRun(planOf(warmups = 0), switching = Switching.ENGINE).also { it.run() }
+        assertTrue(without.trials().none { it.boolean("warmup") })
         assertEquals((0L until lives.size).toList(), lives.map { it.integer("index") })
         assertTrue(lives.all { it.boolean("speculative") == (it["acceptance_rate"] != null) })
     }
@@ -287,11 +293,45 @@ class RunTest {
         run.time.inSeconds(80.0) { run.machine.foreground() }
         val outcome = run.run()
         assertEquals(EndReason.FINISHED, outcome.reason)
-        assertTrue(run.trials().any { it.texts("invalid_reasons") == listOf("background") })
+        val void = run.trials().filter { it.texts("invalid_reasons").isNotEmpty() }
+        assertEquals(listOf("cancelled", "background"), void.single().texts("invalid_reasons"))
+        assertEquals("cancelled", void.single().text("finish_reason"))
+        assertEquals(6, run.trials().size, "what was void is not repeated")
+        val next = run.trials()[void.single().integer("index").toInt() + 1]
+        assertTrue(next.integer("start_t_ms") >= 79_000)
+        assertEquals(listOf(1, 1, 1), listOf("background", "foreground", "memory_warning").map { run.events(it).size })
+    }
+
+    @Test
+    fun `the gate waits for the app to be on the screen`() {
+        val run = SimulatedRun(planOf(cooldownS = 60))
+        run.time.inSeconds(60.0) { run.machine.background() }
+        run.time.inSeconds(150.0) { run.machine.foreground() }
+        assertEquals(EndReason.FINISHED, run.run().reason)
         val waited = run.trials().first { !it.boolean("warmup") }
         assertTrue(waited.boolean("gate_passed") && waited.integer("gate_wait_ms") > 10_000)
-        assertTrue(waited.boolean("valid"))
-        assertEquals(listOf(1, 1, 1), listOf("background", "foreground", "memory_warning").map { run.events(it).size })
+        assertTrue(run.trials().all { it.boolean("valid") })
+        assertTrue(run.progress.any { it.waitingFor == listOf(GateReason.BACKGROUND) })
+    }
+
+    @Test
+    fun `a pair and its blocks are told as they start, and pairs share the idle time between them`() {
+        val run = SimulatedRun(planOf(pairs = 2, baselineS = 20, cooldownS = 5))
+        run.run()
+        assertEquals(listOf(0L, 1L), run.events("pair").map { it.objectAt("value").integer("pair") })
+        assertTrue(run.events("pair").all { it.objectAt("value").fields.keys == setOf("pair") })
+        val blocks = run.events("block").map { it.objectAt("value") }
+        assertEquals(listOf(0L, 0L, 1L, 1L), blocks.map { it.integer("pair") })
+        assertEquals(listOf(0L, 1L, 0L, 1L), blocks.map { it.integer("order") })
+        val counted = run.trials().filter { !it.boolean("warmup") }
+        assertEquals(counted.map { it.arm() }, blocks.map { it.text("arm") })
+        val names = run.memory.lines.map { readJsonObject(it)["name"] }
+        val place = names.indexOf(JsonText("pair"))
+        assertEquals(JsonText("block"), names[place + 1])
+        val phases = run.records("sample").groupingBy { it.text("phase") }.eachCount()
+        assertTrue(phases.getValue("baseline") in 55..65, "$phases")
+        assertTrue(phases.getValue("cooldown") in 16..26, "$phases")
+        assertTrue(run.trials().filter { it.boolean("warmup") }.all { it["gate_passed"] == null })
     }
 
     @Test
