@@ -4,6 +4,7 @@ set -euo pipefail
 python=$1 bundle=$2
 tools=$(cd "$(dirname "$0")" && pwd)
 out=build/ios
+reason=$("$tools/permitted.sh") || { echo "ios: $reason" >&2; exit 1; }
 LITERT_LM_DIR=$("$python" -c 'import litert_lm, pathlib; print(pathlib.Path(litert_lm.__file__).parent)')
 version=$("$python" -c 'import importlib.metadata as m; print(m.version("litert-lm-api"))')
 export LITERT_LM_DIR

@@ -30,7 +30,7 @@ class LongRunTest {
         val log = File(directory, "energy.jsonl").also { it.delete() }
         val time = SimulatedTime()
         val phone = SimulatedPhone(time, gauge = { -it / 1000 })
-        val plan = planOf(pairs = 5, blockS = 60, baselineS = 20, cooldownS = 10, maxOutputTokens = 100)
+        val plan = planOf(pairs = 5, blockS = 60, baselineS = 30, cooldownS = 10, maxOutputTokens = 100)
         val outcome = SimulatedRun(plan, time = time, phone = phone, sink = FileSink(log)).run()
         assertEquals(EndReason.FINISHED, outcome.reason)
         val last = readJsonObject(log.readLines().last())
