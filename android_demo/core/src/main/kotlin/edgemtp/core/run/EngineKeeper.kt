@@ -50,7 +50,7 @@ class EngineKeeper(
         val speculative = if (own) drafts(arm) else fallback == null
         if (life?.speculative == speculative) return checkNotNull(life).engine
         unload()
-        return load(speculative).engine
+        return load(asked = !own || arm == Arm.SPEC_ON, speculative).engine
     }
 
     /** Notes that trial [index] ran on the loaded engine; [cycles] of those that asked for drafting, null of others. */
@@ -75,7 +75,7 @@ class EngineKeeper(
             Kind.ENGINE,
             jsonOf(
                 "index" to ended.index,
-                "speculative" to ended.speculative,
+                "speculative" to ended.asked,
                 "trials" to ended.trials.toList(),
                 "load_ms" to ended.loadMs,
                 "load_mem_bytes" to ended.loadMemBytes,
@@ -93,7 +93,10 @@ class EngineKeeper(
         life = null
     }
 
-    private fun load(speculative: Boolean): EngineLife {
+    private fun load(
+        asked: Boolean,
+        speculative: Boolean,
+    ): EngineLife {
         recorder.phase = Phase.LOAD
         recorder.sample()
         val memoryBefore = recorder.newest.memFootprintBytes
@@ -105,7 +108,7 @@ class EngineKeeper(
         val memoryAfter = recorder.newest.memFootprintBytes
         val grown = if (memoryBefore == null || memoryAfter == null) null else maxOf(0, memoryAfter - memoryBefore)
         loaded = engine
-        return EngineLife(lives++, engine, drafting, loadMs, grown).also { life = it }
+        return EngineLife(lives++, engine, asked, drafting, loadMs, grown).also { life = it }
     }
 
     private fun start(speculative: Boolean): Pair<Engine, Boolean> =
@@ -127,6 +130,8 @@ class EngineKeeper(
 private class EngineLife(
     val index: Int,
     val engine: Engine,
+    /** Whether drafting was wanted of it; [speculative] is whether it started with it. */
+    val asked: Boolean,
     val speculative: Boolean,
     val loadMs: Double,
     val loadMemBytes: Long?,
@@ -136,9 +141,9 @@ private class EngineLife(
 
     fun drafting(): String {
         val seen = drafted
-        return if (!speculative || seen == null) {
+        return if (!asked || (speculative && seen == null)) {
             "off"
-        } else if (seen.showsDrafting()) {
+        } else if (speculative && seen?.showsDrafting() == true) {
             "active"
         } else {
             "inactive"

@@ -198,7 +198,10 @@ class RunTest {
             assertEquals("TF_LITE_MTP_DRAFTER not found", run.events("fallback").single().text("value"))
             val on = run.trials().filter { it.arm() == "spec_on" }
             assertTrue(on.all { it.texts("invalid_reasons") == listOf("not_drafting", "fallback") })
-            assertTrue(run.records("engine").all { it.text("drafting") == "off" && !it.boolean("speculative") })
+            val asked = if (switching == Switching.ENGINE) listOf(false, true) else listOf(true)
+            assertEquals(asked, run.records("engine").map { it.boolean("speculative") }, "one engine from there")
+            val words = asked.map { if (it) "inactive" else "off" }
+            assertEquals(words, run.records("engine").map { it.text("drafting") })
             assertEquals(Notice.FellBack("TF_LITE_MTP_DRAFTER not found"), outcome.notices.single())
             assertNull(run.records("end").single().objectAt("summary")["speed_up"])
         }
