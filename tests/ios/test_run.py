@@ -57,7 +57,17 @@ def test_edge_mtp_device_reads_it(log: Path, tmp_path: Path) -> None:
     code, said, read = report(log, tmp_path)
     assert code == 0, said
     assert "6 pairs" in said
-    assert read
+    (phone,) = read["phones"]
+    assert phone["validity"]["app_differs"] == []
+    assert phone["texts"] == {"compared": 6, "equal": 6}
+
+
+def test_texts_that_the_app_saw_differ_are_not_equal(log: Path, tmp_path: Path) -> None:
+    lines = [{**line, "output_equals_pair": False} if line.get("order") == 1 else line for line in records(log)]
+    spoilt = tmp_path / log.name
+    spoilt.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, _, read = report(spoilt, tmp_path / "report")
+    assert read["phones"][0]["texts"] == {"compared": 6, "equal": 0}
 
 
 def test_a_log_without_drafting_is_told_from_it(log: Path, tmp_path: Path) -> None:
