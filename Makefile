@@ -1,11 +1,12 @@
-# The targets a user and CI run. `make demo` and `make test` each set everything up on a fresh machine.
+# The targets a user and CI run; `make help` lists them. `make demo` and `make test` each set everything up on a fresh
+# machine.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types tests parity gpu scale scale-peer tiny-pair bench clean
+.PHONY: demo help test lint types tests parity gpu android ios scale scale-peer bench tiny-pair clean
 
 TINY := --target tests/data/tiny/target --drafter tests/data/tiny/drafter
 
@@ -17,29 +18,44 @@ demo: $(STAMP)  ## export the tiny pair, inspect it, run it with MTP in LiteRT-L
 	$(BIN)/edge-mtp run build/tiny.litertlm --chat --prompt 'What is `os.lockf`?' --max-tokens 48
 	$(BIN)/edge-mtp parity build/tiny.litertlm $(TINY) --output build/report --per-suite 3 --max-tokens 32
 
-test: lint types tests  ## everything CI checks
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-lint: $(STAMP)
+test: lint types tests  ## lint, types and tests of everything in Python; CI runs android and ios after it
+
+lint: $(STAMP)  ## ruff check, ruff format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
-tests: $(STAMP)
+tests: $(STAMP)  ## pytest
 	$(BIN)/pytest
 
 parity: $(STAMP)  ## the whole ladder on all 144 prompts; after make demo
 	$(BIN)/edge-mtp parity build/tiny.litertlm $(TINY) --output build/report
 
 # Without a GPU a CPU Vulkan driver does: Debian's chromium has one that LiteRT-LM accepts.
-gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four formats (slow without a GPU: some 12 tokens/s)
+gpu: $(STAMP)  ## the GPU backend against the CPU, MTP off and on, in four formats; slow without a GPU
 	ldconfig -p | grep -q libvulkan || apt-get install -y -qq libvulkan1
 	ls /usr/share/vulkan/icd.d/*nvidia* /usr/lib/chromium/vk_swiftshader_icd.json >/dev/null 2>&1 \
 	  || apt-get install -y -qq --no-install-recommends chromium
 	$(BIN)/python -m tests.gpu
 
-scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed (45 GB of disk)
+# Google's Maven is not needed: a Kotlin compiler from npm, the rest from Debian, all in a cache outside the repository.
+android:  ## the Android app: lint, compile, simulate phones, check against the API, package and sign it
+	$(PYTHON) -m android_demo.tools
+
+# Swift comes from PATH, or from a Debian tree that is made once (a minute, 560 MB) outside the repository.
+ios: $(STAMP) build/tiny.litertlm  ## the iOS app: format, tests of kit and adapter with the real runtime, type check
+	ios_demo/tools/check.sh $(BIN)/python build/tiny.litertlm
+
+build/tiny.litertlm:
+	mkdir -p build
+	$(BIN)/edge-mtp export tests/data/tiny/target tests/data/tiny/drafter --output $@
+
+scale: $(STAMP)  ## real-shape synthetic E2B and E4B: time, memory, size, engine speed; 45 GB of disk
 	$(BIN)/python -m tests.scale
 
 scale-peer: $(STAMP) build/peer-venv/.installed  ## the stock exporter beside ours, on a shape both can hold
@@ -52,10 +68,10 @@ build/peer-venv/.installed: tests/scale/peer-requirements.txt
 	build/peer-venv/bin/pip install --quiet --requirement $<
 	touch $@
 
-tiny-pair: $(STAMP)  ## train the tiny pair anew (about 40 minutes on 2 cores)
+tiny-pair: $(STAMP)  ## train the tiny pair anew; about 40 minutes on 2 cores
 	$(BIN)/python -m tests.tiny_pair.make
 
-bench: $(STAMP)  ## quantizer throughput by format; our runner beside the engine on the synthetic E2B (20 GB of disk)
+bench: $(STAMP)  ## quantizer throughput by format; our runner beside the engine on the synthetic E2B; 20 GB
 	$(BIN)/python -m tests.convert.bench_quantize
 	$(BIN)/python -m tests.scale.runner
 
@@ -67,5 +83,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-clean:
+clean:  ## take build and the environment away
 	rm -rf build $(VENV)

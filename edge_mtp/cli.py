@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from edge_mtp import __version__
+from edge_mtp.commands.device import device
 from edge_mtp.commands.export import export
 from edge_mtp.commands.inspect import inspect
 from edge_mtp.commands.parity import parity
@@ -44,6 +45,7 @@ main.add_command(export)
 main.add_command(inspect)
 main.add_command(run)
 main.add_command(parity)
+main.add_command(device)
 
 if __name__ == "__main__":
     main()

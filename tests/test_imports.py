@@ -22,7 +22,7 @@ LAYERS = (
     ("runner",),
     ("bundle", "graphs"),
     ("checkpoint",),
-    ("recipe",),
+    ("intervals", "prompts", "recipe"),
     ("toml_table",),
     ("names", "errors"),
 )
@@ -35,6 +35,7 @@ GROUPS = {
     "bundle": ("edge_mtp.bundle",),
     "checkpoint": ("edge_mtp.checkpoint",),
     "recipe": ("edge_mtp.recipe", "edge_mtp.toml_table", "edge_mtp.names", "edge_mtp.errors"),
+    "device": ("edge_mtp.device",),
     "render": ("edge_mtp.render",),
     "command line": ("edge_mtp.cli", "edge_mtp.commands"),
     "the export's parent": ("edge_mtp.convert.finish",),

@@ -4,19 +4,18 @@ import json
 import os
 import sys
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from edge_mtp.errors import EdgeMtpError
+from edge_mtp.commands.output import make_directory, write_files
 from edge_mtp.parity.ladder import RUNGS, climb
-from edge_mtp.parity.prompts import shipped_suites
 from edge_mtp.parity.report import Report, finite, to_json
 from edge_mtp.parity.results import Control, Figure, RungResult, Verdict, first_failure
 from edge_mtp.parity.workbench import Gates, Request, Workbench
+from edge_mtp.prompts import shipped_suites
 from edge_mtp.render.parity_page import parity_page
 
 COLOURS: Final = {Verdict.HELD: "green", Verdict.FAILED: "bold red", Verdict.COULD_NOT_CHECK: "yellow"}
@@ -106,7 +105,7 @@ def parity(
     gates = Gates(kl_mean=max_kl, top1=min_top1, acceptance_floor=floor)
     suites = prompts or shipped_suites()
     request = Request(bundle, target, drafter, suites, per_suite, max_tokens, seed, threads, backend, costs, gates)
-    _make_directory(output)
+    make_directory(output)
     console = Console(stderr=True)
     with _progress(console) as bars:
         bench = Workbench(request, _Shown(bars))
@@ -123,18 +122,6 @@ def parity(
     _write(output, report)
     _print_outcome(console, report, output)
     sys.exit(report.exit_code)
-
-
-def _make_directory(output: Path) -> None:
-    """Makes it and writes there once, so that hours of work do not end in a directory that takes no file."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise EdgeMtpError(
-            f"cannot write to the directory {output} ({error.strerror}); give another --output"
-        ) from None
 
 
 def _progress(console: Console) -> Progress:
@@ -181,15 +168,7 @@ def _figure(figure: Figure) -> str:
 def _write(output: Path, report: Report) -> None:
     value = to_json(report)
     text = json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    for name, content in (("report.json", text), ("report.html", parity_page(json.loads(json.dumps(value))))):
-        part = output / f"{name}.{os.getpid()}.part"
-        try:
-            part.write_text(content, encoding="utf-8")
-            part.replace(output / name)
-        except OSError as error:
-            raise EdgeMtpError(f"cannot write {output / name} ({error.strerror}); give another --output") from None
-        finally:
-            part.unlink(missing_ok=True)
+    write_files(output, {"report.json": text, "report.html": parity_page(json.loads(json.dumps(value)))})
 
 
 def _print_outcome(console: Console, report: Report, output: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_mtp.parity.intervals import bootstrap_statistic
+from edge_mtp.intervals import bootstrap_statistic
 from edge_mtp.parity.report import Advice, CostFigures, DraftLength, Interval
 from edge_mtp.parity.workbench import Replies
 from edge_mtp.runner.trace import Costs, Counters, Trace, costs, count, speed_up

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_mtp.parity.intervals import ChiSquare, chi_square
+from edge_mtp.intervals import ChiSquare, chi_square
 from edge_mtp.runner.acceptance import Accepted, RejectionRule
 from edge_mtp.runner.generate import Limits, Speculation, speculative
 from edge_mtp.runner.protocols import DraftScores, Floats, Scores

@@ -20,9 +20,9 @@ from edge_mtp.checkpoint.pairing import Pair, check_pair
 from edge_mtp.checkpoint.tensors import open_checkpoint
 from edge_mtp.errors import EdgeMtpError
 from edge_mtp.graphs.spec import Head, Lengths, Position
-from edge_mtp.parity.prompts import Prompt, Suite, read_suites
 from edge_mtp.parity.results import CouldNotCheckError
 from edge_mtp.parity.written import Written, written_by
+from edge_mtp.prompts import Prompt, Suite, read_suites
 from edge_mtp.runner.calls import GraphDrafter, GraphTarget
 from edge_mtp.runner.drafting import FixedDraft
 from edge_mtp.runner.generate import Limits, Speculation

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from edge_mtp.parity.advice import advise, cost_figures, measured_costs, with_speed_ups
-from edge_mtp.parity.prompts import Prompt
 from edge_mtp.parity.report import DraftLength
 from edge_mtp.parity.workbench import Replies, Task
+from edge_mtp.prompts import Prompt
 from edge_mtp.runner.generate import Round
 from edge_mtp.runner.trace import Costs, Trace
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from edge_mtp.parity.intervals import chi_square
+from edge_mtp.intervals import chi_square
 from edge_mtp.runner.sampling import Sampler, choose, draw, probabilities
 from edge_mtp.runner.uniforms import uniform
 

@@ -5,7 +5,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from edge_mtp.parity.intervals import chi_square
+from edge_mtp.intervals import chi_square
 from edge_mtp.runner.uniforms import Purpose, splitmix64, uniform
 
 MASK = (1 << 64) - 1

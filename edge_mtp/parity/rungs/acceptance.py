@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from edge_mtp import names
+from edge_mtp.intervals import bootstrap_ratio
 from edge_mtp.parity.float_graphs import float_drafter, load_sections
-from edge_mtp.parity.intervals import bootstrap_ratio
 from edge_mtp.parity.measured import Measured
 from edge_mtp.parity.report import DraftLength, Interval, SuiteAcceptance
 from edge_mtp.parity.results import Control, CouldNotCheckError, Figure, Finding

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_mtp.parity.intervals import ChiSquare, chi_square
+from edge_mtp.intervals import ChiSquare, chi_square
 from edge_mtp.parity.losslessness import BROKEN_RULES, HELD_P, REJECTED_P, distribution_check
 from edge_mtp.parity.measured import Measured
 from edge_mtp.parity.metrics import first_divergence

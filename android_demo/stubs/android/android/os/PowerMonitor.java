@@ -1,0 +1,7 @@
+package android.os;
+
+public final class PowerMonitor {
+    PowerMonitor() {}
+
+    public native String getName();
+}

@@ -1,0 +1,1 @@
+"""What phones logged, read and judged; and the plan that they run."""
