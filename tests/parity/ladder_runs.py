@@ -18,7 +18,7 @@ Json = dict[str, Any]
 SUITES: Mapping[str, Sequence[Mapping[str, str]]] = {
     "names": (
         {"id": "classmethod", "prompt": "What is `classmethod`?"},
-        {"id": "join", "prompt": "Tell me about `bytearray.join`."},
+        {"id": "decimal", "prompt": "Tell me about `_pydecimal.Decimal.to_eng_string`."},  # the float checkpoint parts
     ),
     "talk": (
         {"id": "hello", "prompt": "Hello!"},  # the one reply that ends by itself, inside an accepted block

@@ -81,9 +81,17 @@ def test_the_manifest_of_another_bundle(request_, float_bundle, tmp_path):
 # 1: our graphs.
 
 
+def one_further(make_view):
+    """`make_view` with sliding layers that see one token more; the caches have as many rows as before."""
+
+    def changed(call, rotation, kind, reach, rows, heads):
+        return make_view(call, rotation, kind, reach + 1, rows, heads)
+
+    return changed
+
+
 def test_a_window_one_longer_in_our_drafter(request_, monkeypatch):
-    right = edge_mtp.graphs.drafter.window_mask
-    monkeypatch.setattr(edge_mtp.graphs.drafter, "window_mask", lambda mask, at, window: right(mask, at, window + 1))
+    monkeypatch.setattr(edge_mtp.graphs.drafter, "make_view", one_further(edge_mtp.graphs.drafter.make_view))
     failed = fails(climb_rungs(request_, 0, 1), 1, "our graphs")
     assert figure(failed, "target logits") < 5e-6 < 5e-4 < figure(failed, "drafter logits")
 
@@ -91,9 +99,9 @@ def test_a_window_one_longer_in_our_drafter(request_, monkeypatch):
 def test_a_position_one_further_in_our_drafter(request_, monkeypatch):
     right = Drafter.__init__
 
-    def further(self, config, head, position) -> None:
-        right(self, config, head, position)
-        self.offset += 1.0
+    def further(self, config, head, position, positions) -> None:
+        right(self, config, head, position, positions)
+        self.offset += 1
 
     monkeypatch.setattr(Drafter, "__init__", further)
     failed = fails(climb_rungs(request_, 1), 1, "our graphs")
@@ -101,8 +109,7 @@ def test_a_position_one_further_in_our_drafter(request_, monkeypatch):
 
 
 def test_a_window_one_longer_in_our_target(request_, monkeypatch):
-    right = edge_mtp.graphs.target.window_mask
-    monkeypatch.setattr(edge_mtp.graphs.target, "window_mask", lambda mask, at, window: right(mask, at, window + 1))
+    monkeypatch.setattr(edge_mtp.graphs.target, "make_view", one_further(edge_mtp.graphs.target.make_view))
     assert figure(fails(climb_rungs(request_, 1), 1, "our graphs"), "target logits") > 5e-4
 
 
