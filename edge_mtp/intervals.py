@@ -92,6 +92,26 @@ def chi_square(observed: ArrayLike, expected: ArrayLike, minimum_expected: float
     return ChiSquare(statistic, len(counts) - 1, upper_gamma((len(counts) - 1) / 2.0, statistic / 2.0))
 
 
+def more_often(found: int, trials: int, other_found: int, other_trials: int) -> float:
+    """How likely `found` or more of `trials` are where the rate is that of the other counts: small if it is higher.
+
+    Fisher's exact test, one-sided: of all that was found, the share that falls to these trials is hypergeometric
+    (Fisher, "The Logic of Inductive Inference", 1935). Trials count as independent. 1 where there are none.
+    """
+    every, all_found = trials + other_trials, found + other_found
+    ways = _log_choices(every, all_found)
+    tail = range(found, min(trials, all_found) + 1)
+    logs = (_log_choices(trials, k) + _log_choices(other_trials, all_found - k) - ways for k in tail)
+    return min(sum(map(exp, logs)), 1.0)
+
+
+def _log_choices(count: int, chosen: int) -> float:
+    """Natural logarithm of the ways to choose `chosen` of `count`, -∞ where there is none."""
+    if not 0 <= chosen <= count:
+        return -inf
+    return lgamma(count + 1) - lgamma(chosen + 1) - lgamma(count - chosen + 1)
+
+
 def upper_gamma(shape: float, start: float) -> float:
     """The regularised incomplete gamma function Q(shape, start), shape > 0: the gamma distribution's tail."""
     if start <= 0.0:

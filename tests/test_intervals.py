@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_mtp.intervals import Estimate, bootstrap_ratio, bootstrap_statistic, chi_square, upper_gamma
+from edge_mtp.intervals import Estimate, bootstrap_ratio, bootstrap_statistic, chi_square, more_often, upper_gamma
 
 DRAFTED = [30, 60, 90, 30, 45, 75, 60, 30]
 ACCEPTED = [3, 40, 50, 20, 9, 60, 30, 1]
@@ -207,3 +207,26 @@ def test_no_counts_say_nothing():
 def test_what_is_no_distribution_is_refused(expected):
     with pytest.raises(ValueError, match="needed"):
         chi_square([50, 50], expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "trials", "other_found", "other_trials"),
+    [
+        (3, 60, 1, 72),
+        (8, 1100, 30, 1500),
+        (0, 10, 3, 10),
+        (10, 10, 0, 10),
+        (5, 900, 0, 900),
+        (1, 1, 0, 1),
+        (4, 4, 9, 9),
+    ],
+)
+def test_more_often_is_fishers(found, trials, other_found, other_trials):
+    table = [[found, trials - found], [other_found, other_trials - other_found]]
+    expected = scipy.stats.fisher_exact(table, alternative="greater").pvalue
+    assert more_often(found, trials, other_found, other_trials) == pytest.approx(expected, rel=1e-9)
+
+
+def test_more_often_rejects_a_higher_rate_and_no_lower_one():
+    assert more_often(20, 1000, 0, 1000) < 1e-5 < 0.4 < more_often(20, 1000, 20, 1000)
+    assert more_often(0, 1000, 20, 1000) == more_often(0, 0, 0, 0) == 1.0

@@ -40,6 +40,15 @@ def token_log_probs(logits: Floats, tokens: Sequence[int] | Tokens) -> Values:
     return _by_block(_log_probs_of, logits, np.asarray(tokens, np.int64))
 
 
+def lead_changes(reference: Floats, found: Floats) -> Values:
+    """How much the lead of found's best token over its second differs in the reference: [n, vocab], [n, vocab] -> [n].
+
+    Both leads are of the same two tokens, so the reference's may be negative; never below 0, NaN where a logit is.
+    """
+    _check_shapes(reference, found)
+    return _by_block(_lead_changes, reference, found)
+
+
 def perplexity_ratio(reference_log_probs: Values, found_log_probs: Values) -> tuple[float, float]:
     """(perplexity of found ÷ that of reference, its standard error); log probabilities of the same tokens [n], [n].
 
@@ -249,6 +258,13 @@ def _lead(values: Floats) -> Values:
     top_two = np.partition(values, -2, axis=-1)[:, -2:].astype(np.float64)
     lead: Values = top_two[:, 1] - top_two[:, 0]
     return lead
+
+
+def _lead_changes(reference: Floats, found: Floats) -> Values:
+    best = _best(found, 2)
+    expected, other = (np.take_along_axis(values, best, axis=-1).astype(np.float64) for values in (reference, found))
+    changes: Values = np.abs(np.diff(expected, axis=-1) - np.diff(other, axis=-1))[:, 0]
+    return changes
 
 
 def _share(part: float, whole: float) -> float:

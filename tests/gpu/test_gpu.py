@@ -1,6 +1,5 @@
 """The GPU backend says what the CPU says, drafts as well, and takes every graph whole."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,6 @@ pytestmark = pytest.mark.skipif(not ENVIRONMENT, reason=DRIVER)
 
 COUNT = 4
 TOKENS = 32
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture(scope="module")

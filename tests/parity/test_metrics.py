@@ -17,6 +17,7 @@ from edge_mtp.parity.metrics import (
     deviation,
     first_divergence,
     kl_divergence,
+    lead_changes,
     perplexity_ratio,
     signal_to_noise_db,
     token_log_probs,
@@ -265,3 +266,25 @@ def test_no_tokens_have_no_values():
     nothing = np.zeros((0, VOCAB_SIZE), np.float32)
     assert kl_divergence(nothing, nothing).shape == token_log_probs(nothing, []).shape == (0,)
     assert top_agreement(nothing, nothing, 5).shape == (0,)
+
+
+def test_lead_changes_by_hand():
+    """Of found's two best, in the order that found has them in; what becomes of the others does not count."""
+    found = np.array([[3.0, 1.0, 0.0], [0.0, 5.0, 4.0], [1.0, 0.5, 0.0]], np.float32)
+    expected = np.array([[3.5, 0.5, 9.0], [0.0, 4.0, 4.25], [2.0, 1.5, -7.0]], np.float32)
+    assert lead_changes(expected, found).tolist() == [1.0, 1.25, 0.0]
+    assert isnan(lead_changes(np.full((1, 3), nan, np.float32), found[:1])[0])
+    with pytest.raises(ValueError, match="differ"):
+        lead_changes(expected[:1], found)
+
+
+def test_where_the_best_token_is_another_the_lead_changed_by_more_than_it_was():
+    """So what lead_changes tells bounds the lead of each choice that a change turned over between two tokens."""
+    generator = np.random.default_rng(3)
+    found = generator.normal(0.0, 1.0, (4000, 5)).astype(np.float32)
+    expected = (found + generator.normal(0.0, 0.3, found.shape)).astype(np.float32)
+    best = np.argsort(-found, axis=-1)
+    turned = expected.argmax(-1) == best[:, 1]
+    lead = np.take_along_axis(found, best, axis=-1)[:, :2] @ np.array([1.0, -1.0], np.float32)
+    assert turned.sum() > 100 and (lead_changes(expected, found)[turned] > lead[turned]).all()
+    assert not (lead_changes(expected, found)[~turned] > lead[~turned]).all()

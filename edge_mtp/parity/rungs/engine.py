@@ -1,21 +1,25 @@
 """Rung 7: LiteRT-LM's engine writes what our runner writes, and accepts as many drafts.
 
-Prompts go to the engine as rendered text. What it does with an output budget, a stop token inside an accepted block,
-and a second turn is noted as found: it is the engine's behaviour, not the bundle's.
+Prompts go to the engine as rendered text. How near it has to be on its backend says `parity.nearness`. What it does
+with an output budget, a stop token inside an accepted block, and a second turn is noted as found: it is the engine's
+behaviour, not the bundle's.
 """
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from edge_mtp.errors import EngineError
+from edge_mtp.intervals import more_often
+from edge_mtp.parity.losslessness import HELD_P
 from edge_mtp.parity.measured import Measured
+from edge_mtp.parity.nearness import Bars, bars_for, lag, unshown
 from edge_mtp.parity.report import Divergence, EngineFigures
 from edge_mtp.parity.results import Control, CouldNotCheckError, Figure, Finding
-from edge_mtp.parity.rungs import verification
 from edge_mtp.parity.rungs.acceptance import WrongHead
+from edge_mtp.parity.rungs.verification import decode_rows
 from edge_mtp.parity.workbench import Replies, Task, Workbench, run, spread
 from edge_mtp.parity.written import Written
 from edge_mtp.runner.engine import EngineOptions, EngineRun, run_engine
@@ -32,21 +36,14 @@ SECOND_TURN: Final = "And what else?"
 
 def check(bench: Workbench, measured: Measured) -> Finding:
     """Texts with MTP off and on, and the success rate that the engine prints, against the runner's."""
-    if measured.tolerance is None:
-        verification.check(bench, measured)
-    tolerance, gate = 2.0 * (measured.tolerance or 0.0), bench.request.gates.engine_rate
-    replies = bench.replies
-    off, on = _engine_runs(bench, replies)
-    apart = [
-        found
-        for arm, done in (("MTP off", off), ("MTP on", on))
-        for one, reply in zip(replies, done.replies, strict=True)
-        if (found := _parting(bench, one, reply.text, arm, tolerance)) is not None
-    ]
+    counters = _as_engine_counts(bench)
+    bars, runner_rate = bars_for(bench, measured, counters), sum(counters, Counters()).acceptance_rate
+    off, on = _engine_runs(bench, bench.replies)
+    arms = {arm: _partings(bench, done, arm, bars) for arm, done in (("MTP off", off), ("MTP on", on))}
+    apart = [found for partings in arms.values() for found in partings]
     measured.divergences += tuple(apart)
     unexcused = sum(not found.excused for found in apart)
-    runner_rate = _as_engine_counts(bench).acceptance_rate
-    measured.engine = _figures(bench, off, on, 2 * len(replies) - len(apart), runner_rate)
+    measured.engine = _figures(bench, off, on, 2 * len(bench.replies) - len(apart), runner_rate)
     if on.acceptance_rate is None or runner_rate is None:
         return Finding((), (), "the engine was asked to draft and printed no success rate, so it did not")
     distance = abs(on.acceptance_rate - runner_rate)
@@ -54,26 +51,51 @@ def check(bench: Workbench, measured: Measured) -> Finding:
         Figure("texts equal to the runner's", measured.engine.texts_equal, f"of {measured.engine.texts}"),
         Figure("that part where the choice is within tolerance", len(apart) - unexcused),
         Figure("that part elsewhere", unexcused, bar="0", held=unexcused == 0),
+        *_often(bench, arms, bars),
         Figure("engine's draft acceptance rate", on.acceptance_rate, "accepted ÷ drafted"),
-        Figure("its distance from the runner's", distance, "", f"≤ {gate:g}", distance <= gate),
+        Figure("its distance from the runner's", distance, "", f"≤ {bars.rate:.3g}", distance <= bars.rate),
     )
-    return Finding(figures, tuple(_controls(bench, off, on.acceptance_rate, tolerance)))
+    return Finding(figures, tuple(_controls(bench, off, on.acceptance_rate, bars)))
 
 
-def _as_engine_counts(bench: Workbench) -> Counters:
-    """Counters of the runner's replies as LiteRT-LM 0.18.1 keeps its own: it drafts K tokens in every round.
+def _partings(bench: Workbench, done: EngineRun, arm: str, bars: Bars) -> list[Divergence]:
+    """The partings of one engine life from the runner's replies."""
+    pairs = zip(bench.replies, done.replies, strict=True)
+    found = (_parting(bench, one, reply.text, arm, bars.tolerance) for one, reply in pairs)
+    return [one for one in found if one is not None]
+
+
+def _often(bench: Workbench, arms: Mapping[str, Sequence[Divergence]], bars: Bars) -> Iterator[Figure]:
+    """Where the bars say how often texts may part: how often they do, and how many choices the tolerance lets go."""
+    moved = bars.moved
+    if moved is None:
+        return
+    margins = [margin for one in bench.replies for current in one.plain.rounds for margin in current.margins]
+    within = sum(margin < bars.tolerance for margin in margins) / len(margins)
+    yield Figure(f"choices within the tolerance of {bars.tolerance:.3g} logits", within, "of tokens")
+    bar = f"p ≥ {HELD_P:g} beside the float checkpoint's {1000.0 * moved.others / moved.tokens:.3g}"
+    lengths = {one.task.prompt: len(one.plain.tokens) for one in bench.replies}
+    for arm, apart in arms.items():
+        left = {(one.suite, one.prompt): one.at_token + 1 for one in apart}
+        compared = sum(left.get((prompt.suite, prompt.id), length) for prompt, length in lengths.items())
+        held = more_often(len(apart), compared, moved.others, moved.tokens) >= HELD_P
+        yield Figure(f"partings, {arm}", 1000.0 * len(apart) / compared, "per 1,000 tokens", bar, held)
+
+
+def _as_engine_counts(bench: Workbench) -> list[Counters]:
+    """Counters of each of the runner's replies as LiteRT-LM 0.18.1 keeps its own: it drafts K tokens in every round.
 
     The runner drafts no more than the budget has room for. With room for K more, the rounds that begin within the
     budget have the engine's success rate to its last digit; run with the tiny pair at budgets of 4, 16 and 40 tokens.
     """
     most, steps = bench.request.max_tokens, bench.target.max_draft_steps
-    roomy, total = Limits(most + steps, bench.text.stop_tokens), Counters()
+    roomy, counters = Limits(most + steps, bench.text.stop_tokens), list[Counters]()
     for one in bench.counted("drafts at the end of replies", bench.replies):
         trace = one.drafted
         if any(len(current.drafts) < steps for current in trace.rounds[1:]):
             trace = run(bench.target, bench.drafter, one.task, Sampler(), roomy, bench.how)
-        total += count(_begun_within(trace, most))
-    return total
+        counters.append(count(_begun_within(trace, most)))
+    return counters
 
 
 def _begun_within(trace: Trace, tokens: int) -> Iterator[Round]:
@@ -120,9 +142,9 @@ def _parting(bench: Workbench, one: Replies, text: str, arm: str, tolerance: flo
     if at is None:
         return None
     tokens, prompt = one.plain.tokens, one.task.prompt
-    margins = [margin for current in one.plain.rounds for margin in current.margins]
-    said = "" if at == 0 else bench.written.after_each(tokens[:at])[-1]
-    margin = margins[at] if at < len(margins) else float("inf")
+    shown, rows = bench.written.after_each(tokens), decode_rows(bench.target, one.task, tokens).logits
+    said = "" if at == 0 else shown[at - 1]
+    margin = min(lag(bench.written, tokens, place, rows[place], text) for place in unshown(shown, at))
     return Divergence(
         rung=RUNG,
         arm=f"runner against LiteRT-LM, {arm}",
@@ -239,15 +261,15 @@ def _second_turn_equal(bench: Workbench, one: Replies, *, speculative: bool) -> 
     return all(first_parting(bench.written, reply, written.text) is None for reply, written in replies)
 
 
-def _controls(bench: Workbench, off: EngineRun, rate: float, tolerance: float) -> Iterator[Control]:
+def _controls(bench: Workbench, off: EngineRun, rate: float, bars: Bars) -> Iterator[Control]:
     """Texts of other prompts must be told apart, and a drafter with another head must not have the engine's rate."""
     others = [*off.replies[1:], off.replies[0]]
-    apart = [_parting(bench, one, other.text, "", tolerance) for one, other in zip(bench.replies, others, strict=True)]
+    pairs = zip(bench.replies, others, strict=True)
+    apart = [_parting(bench, one, other.text, "", bars.tolerance) for one, other in pairs]
     told = sum(found is not None and not found.excused for found in apart)
     yield Control("the engine's text of another prompt", told > 0, (Figure("told apart", told, f"of {len(apart)}"),))
     wrong = WrongHead(bench.drafter)
     traces = [bench.reply(one.task, how=bench.how, drafter=wrong) for one in spread(bench.replies, CONTROL_REPLIES)]
     found = sum((count(trace.rounds) for trace in traces), Counters()).acceptance_rate or 0.0
     distance = abs(rate - found)
-    rejected = distance > bench.request.gates.engine_rate
-    yield Control("the rate of a drafter with another head", rejected, (Figure("distance", distance),))
+    yield Control("the rate of a drafter with another head", distance > bars.rate, (Figure("distance", distance),))

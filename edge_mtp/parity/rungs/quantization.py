@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from edge_mtp.parity.measured import Measured
-from edge_mtp.parity.metrics import KL_EDGES, QualitySums, signal_to_noise_db
+from edge_mtp.parity.measured import Measured, Moved
+from edge_mtp.parity.metrics import KL_EDGES, QualitySums, lead_changes, signal_to_noise_db
 from edge_mtp.parity.oracle import Oracle, load_oracle
 from edge_mtp.parity.report import Divergence, Histogram, SuiteQuality
 from edge_mtp.parity.results import Control, CouldNotCheckError, Figure, Finding
@@ -30,12 +30,13 @@ def check(bench: Workbench, measured: Measured) -> Finding:
     partings: list[Divergence] = []
     agreed: dict[str, int] = defaultdict(int)
     parted: dict[str, int] = defaultdict(int)
-    shifted, noise = QualitySums(), []
+    shifted, noise, lead = QualitySums(), [], 0.0
     for replies in bench.counted("bundle against float checkpoint", bench.replies):
         suite, tokens = replies.task.prompt.suite, replies.plain.tokens
         found, expected = decode_rows(bench.target, replies.task, tokens).logits, _expected(oracle, replies)
         sums[suite] = sums[suite].add(expected, found, tokens)
         noise.append(signal_to_noise_db(expected, found))
+        lead = max(lead, float(lead_changes(expected, found).max()))
         if len(tokens) > 1:
             shifted = shifted.add(expected[1:], found[:-1], tokens[1:])
         at = _first_other(expected, tokens)
@@ -53,6 +54,7 @@ def check(bench: Workbench, measured: Measured) -> Finding:
     )
     measured.kl_histogram = Histogram(KL_EDGES, total.kl_counts(), "log")
     measured.divergences += tuple(partings)
+    measured.moved = Moved(lead, quality.tokens - int(total.top1.sum()), quality.tokens)
     figures = (
         Figure("tokens", quality.tokens),
         Figure("KL mean", quality.kl_mean, "nats", f"≤ {gates.kl_mean:g}", quality.kl_mean <= gates.kl_mean),
