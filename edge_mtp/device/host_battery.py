@@ -6,7 +6,7 @@ Three forms, told apart line by line:
   `temp_c`, `level` (0 to 1), `charging`;
 * CSV with these as its header;
 * what `pymobiledevice3 diagnostics battery monitor` prints, with a time in front of each line. Its release 11.45.0
-  (https://pypi.org/project/pymobiledevice3/11.45.0/, cli/diagnostics/battery.py) prints one JSON object a second and
+  (https://github.com/doronz88/pymobiledevice3, cli/diagnostics/battery.py) prints one JSON object a second and
   no time; earlier ones logged a Python dict behind coloredlogs' local time. InstantAmperage is in mA and negative while
   discharging, Voltage in mV, Temperature in hundredths of a degree, CurrentCapacity in percent.
 """
