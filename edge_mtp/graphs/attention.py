@@ -69,8 +69,8 @@ class Rotary(nn.Module):
     """Rotary embedding of one layer kind, for positions up to `positions`, by the addition theorem.
 
     The angle of position a * STRIDE + b is the sum of two that lie in tables (`rotary_tables`), so cosine and sine take
-    two products of numbers in [-1, 1]. An angle itself does not fit fp16 activations: at position 900 its error is a
-    quarter of a turn. The tables are buffers, so that tracing sees inputs.
+    two products of numbers in [-1, 1]. An angle itself does not fit fp16 activations: at position 900 its error is up
+    to a quarter of a radian. The tables are buffers, so that tracing sees inputs.
     """
 
     def __init__(self, attention: Attention, positions: int) -> None:
