@@ -142,7 +142,7 @@ class GraphTarget:
         """See `protocols.Target`."""
         assert position <= self._position
         if self._is_lost(position):
-            tokens, self._position = self._tokens[:position], 0
+            tokens, self._position, self._written = self._tokens[:position], 0, 0
             self.prefill(tokens)
         self._position = position
         if not position:

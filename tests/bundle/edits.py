@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from edge_mtp import names
+from edge_mtp.bundle.metadata import KvCache, build_executor_metadata
 from tests.bundle import models
 from tests.bundle.flatbuffer import OperatorSpec, SignatureSpec, TensorSpec
 
 TARGET, DRAFTER = models.target_signatures(), (models.drafter_signature(),)
+
+EXECUTOR = build_executor_metadata([KvCache(layer, models.ROWS) for layer in range(models.LAYERS)], models.WINDOW)
 
 Edited = dict[str, tuple[SignatureSpec, ...]]
 Rework = Callable[[OperatorSpec], Sequence[OperatorSpec]]
@@ -58,3 +62,11 @@ def attributes(name: str, over: str, **changes: object) -> Callable[..., tuple[O
         return [replace(old, attributes={key: value for key, value in merged.items() if value is not None})]
 
     return reworked(rework)
+
+
+def executor(change: Callable[[Any], None]) -> dict[str, object]:
+    """The sound bundle's ExecutorMetadata, changed in place by `change`, as a field of its plan."""
+    changed = type(EXECUTOR)()
+    changed.CopyFrom(EXECUTOR)
+    change(changed.llm_executor_metadata)
+    return {"executor_metadata": changed}

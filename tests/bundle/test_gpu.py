@@ -8,10 +8,9 @@ from edge_mtp import names
 from edge_mtp.bundle.findings import Severity, has_errors
 from edge_mtp.bundle.inspection import inspect_bundle
 from tests.bundle.attention import CACHE_UPDATE, OVER_KEYS, PARAM, RUNTIME_BMM
-from tests.bundle.edits import attributes, drafter, reworked, target, without
+from tests.bundle.edits import attributes, drafter, executor, reworked, target, without
 from tests.bundle.flatbuffer import OperatorSpec, TensorSpec
 from tests.bundle.models import DONORS, HEAD_DIM, ROWS, caches
-from tests.bundle.test_lint import executor
 
 DONOR_KEYS, DONOR_VALUES = names.kv_key(DONORS[0]), names.kv_value(DONORS[0])
 SCALAR, ROW, WIDE = TensorSpec("scalar", ()), TensorSpec("row", (1, 4)), TensorSpec("wide", (1, 1, 1, 1, 4))
@@ -199,7 +198,7 @@ def test_ring_buffers_that_count_for_themselves_are_sound(bundle_with):
 
 
 def test_a_local_cache_that_prefill_does_not_read_is_in_the_way(bundle_with):
-    """The GPU then finds no buffer for prefill's input; a prefill that attends over it is sound."""
+    """The GPU then finds no buffer for prefill's input; declared global it is in nobody's way."""
     local = executor(lambda proto: setattr(proto.state_buffers[0], "type", 3))
     gpu = inspect_bundle(bundle_with(**local)).gpu
     assert not gpu.possible and any("kv_cache_k_0, declared local" in one for one in gpu.missing), gpu

@@ -14,9 +14,8 @@ from edge_mtp.bundle.findings import Severity
 from edge_mtp.bundle.inspection import inspect_bundle
 from edge_mtp.bundle.lint import has_kernel
 from edge_mtp.bundle.lint import lint as lint_contents
-from edge_mtp.bundle.metadata import KvCache, build_executor_metadata
 from tests.bundle import models
-from tests.bundle.edits import TARGET, changed_tensor, drafter, edit, target, without
+from tests.bundle.edits import TARGET, changed_tensor, drafter, edit, executor, target, without
 from tests.bundle.models import CONTEXT, DONORS, DRAFTS, HIDDEN, LAYERS, ROWS, WINDOW, TensorSpec
 
 replace = dataclasses.replace
@@ -28,9 +27,6 @@ def lint(path):
 
 def codes(path):
     return {finding.code for finding in lint(path)}
-
-
-EXECUTOR = build_executor_metadata([KvCache(layer, ROWS) for layer in range(LAYERS)], WINDOW)
 
 
 BIG = TensorSpec("layers.0.big.weight", (4000, 4000))
@@ -77,13 +73,6 @@ def metadata(plan, change):
     changed.CopyFrom(plan.llm_metadata)
     change(changed)
     return {"llm_metadata": changed}
-
-
-def executor(change):
-    changed = type(EXECUTOR)()
-    changed.CopyFrom(EXECUTOR)
-    change(changed.llm_executor_metadata)
-    return {"executor_metadata": changed}
 
 
 def _make_generic(proto):

@@ -1,7 +1,6 @@
 """The page in a real browser: wide and narrow, light and dark, and silent on the network."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,12 +31,6 @@ HOSTILE = '<img src="http://127.0.0.1:9/x.png"><script>document.title = "ran"</s
 pytestmark = pytest.mark.skipif(
     chromium.PROGRAM is None, reason="needs Chromium: apt-get install --no-install-recommends chromium"
 )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
-    with chromium.running(tmp_path_factory.mktemp("profile")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

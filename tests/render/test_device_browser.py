@@ -1,6 +1,5 @@
 """The device page in a real browser: wide and narrow, light and dark, and silent on the network."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ SHOWN |= {"crowded": CROWDED, "empty": EMPTY}
 pytestmark = pytest.mark.skipif(
     chromium.PROGRAM is None, reason="needs Chromium: apt-get install --no-install-recommends chromium"
 )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
-    with chromium.running(tmp_path_factory.mktemp("profile")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

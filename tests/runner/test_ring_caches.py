@@ -45,6 +45,14 @@ def test_going_back_is_as_if_the_reply_had_never_been(target: GraphTarget, reply
     assert np.array_equal(gone_back(target, reply), expected)
 
 
+def test_the_prompt_is_read_again_once(target: GraphTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone_back(target, 300)
+    reads: list[int] = []
+    monkeypatch.setattr(GraphTarget, "prefill", lambda target, tokens: reads.append(len(tokens)))
+    target.rewind(len(PROMPT))
+    assert reads == [], "one token further on nothing is lost"
+
+
 def test_without_reading_the_prompt_again_it_would_be_wrong(
     target: GraphTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
